@@ -1,0 +1,35 @@
+"""Errors that a user can cause: one clear line on stderr and exit code 2, never a traceback."""
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+
+class UserError(Exception):
+    """Something the user can mend. The message says what is wrong, where, and the mend."""
+
+
+def exit_cleanly(main: Callable[..., None]) -> Callable[..., None]:
+    """Decorate a script's `main`: user errors exit with 2 and Ctrl-C with 130, one line each."""
+
+    @functools.wraps(main)
+    def wrapper(*args, **kwargs) -> None:
+        script = Path(sys.argv[0]).name
+        try:
+            main(*args, **kwargs)
+        except UserError as error:
+            _exit(f"{script}: error: {error}", 2)
+        except KeyboardInterrupt:
+            _exit(f"{script}: interrupted; the same command goes on after the last full epoch", 130)
+        except OSError as error:  # a full disk, a read-only folder, a file where a folder should be
+            where = f" '{error.filename}'" if error.filename else ""
+            reason = error.strerror or str(error)
+            _exit(f"{script}: error: cannot read or write{where}: {reason}", 2)
+
+    return wrapper
+
+
+def _exit(line: str, code: int) -> None:
+    print(line, file=sys.stderr, flush=True)
+    sys.exit(code)
