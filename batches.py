@@ -1,0 +1,135 @@
+"""Batches, cut, augmented, normalised and corrupted on the device that holds the whole set."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from data import SIZE, generator
+
+PATCH = 4  # pixels a side; the 7x7 grid of patches is the last stage's grid of features
+HIDDEN_PATCHES = 24  # of 49
+NOISE_STD = 0.7  # in units of the pixels' standard deviation
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Mean and standard deviation of the training split's pixels, in units of 0..255."""
+
+    mean: float
+    std: float
+
+    @classmethod
+    def of(cls, images: Tensor) -> "Normalisation":
+        """The constants of uint8 images (N, 28, 28)."""
+        pixels = images.float()
+        return cls(pixels.mean().item(), pixels.std().item())
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """uint8 (N, 28, 28) to float32 (N, 1, 28, 28) of mean 0 and deviation 1."""
+        return ((pixels.float() - self.mean) / self.std).unsqueeze(1)
+
+    def undo(self, images: Tensor) -> Tensor:
+        """Normalised (N, 1, 28, 28) to pixels in [0, 1], (N, 28, 28)."""
+        return (images.squeeze(1) * self.std + self.mean).div(255).clamp(0, 1)
+
+
+class Batches:
+    """Normalised images (N, 1, 28, 28) and int64 labels (N,) of one split, in batches.
+
+    The split stays on the device as one uint8 tensor. Translation and mirroring only change
+    which pixels are read, so a batch is cut and augmented in a single indexing operation.
+
+    Args:
+        images: uint8 (n, 28, 28) on the device.
+        labels: int64 (n,) on the device.
+        shift: largest translation in pixels; what comes in is background (0).
+        flip: `none`; `random`, each image with probability 1/2; or `alternate`, every image
+            mirrored in every other epoch, a random half starting first, so that two epochs
+            show each image both ways (Keller Jordan 2024, arXiv:2404.00498).
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        normalise: Normalisation,
+        *,
+        batch_size: int,
+        shift: int = 0,
+        flip: str = "none",
+        seed: int = 0,
+    ):
+        self.padded = F.pad(images, (shift, shift, shift, shift))
+        self.labels = labels
+        self.normalise = normalise
+        self.batch_size = batch_size
+        self.shift = shift
+        self.flip = flip
+        self.seed = seed
+
+    def __len__(self) -> int:
+        """Batches an epoch; the last may be smaller."""
+        return -(-len(self.labels) // self.batch_size)
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images once, in an order and with augmentations that only seed and epoch decide."""
+        count, device = len(self.labels), self.labels.device
+        order = torch.randperm(count, generator=generator(self.seed, "order", epoch))
+        offsets = torch.randint(
+            2 * self.shift + 1, (2, count), generator=generator(self.seed, "shift", epoch)
+        )
+        mirrored = self._mirrored(epoch)
+        order, offsets, mirrored = (t.to(device) for t in (order, offsets, mirrored))
+        for index in order.split(self.batch_size):
+            rows, columns = offsets[:, index]
+            yield self._cut(index, rows, columns, mirrored[index]), self.labels[index]
+
+    def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images once, as they are and where they are."""
+        for index in torch.arange(len(self.labels), device=self.labels.device).split(
+            self.batch_size
+        ):
+            centred = torch.full_like(index, self.shift)
+            yield self._cut(index, centred, centred, index < 0), self.labels[index]
+
+    def _mirrored(self, epoch: int) -> Tensor:
+        if self.flip == "none":
+            return torch.zeros(len(self.labels), dtype=torch.bool)
+        alternate = self.flip == "alternate"
+        coins = generator(self.seed, "flip", 0 if alternate else epoch)
+        mirrored = torch.randint(2, (len(self.labels),), generator=coins).bool()
+        return mirrored ^ (alternate and epoch % 2 == 1)
+
+    def _cut(self, index: Tensor, rows: Tensor, columns: Tensor, mirrored: Tensor) -> Tensor:
+        pixel = torch.arange(SIZE, device=index.device)
+        rows = rows[:, None] + pixel
+        columns = columns[:, None] + torch.where(mirrored[:, None], SIZE - 1 - pixel, pixel)
+        return self.normalise(self.padded[index[:, None, None], rows[:, :, None], columns[:, None]])
+
+
+def corrupt(images: Tensor, corruption: str, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """What the autoencoder sees, and which pixels its loss counts.
+
+    Args:
+        images: normalised (N, 1, 28, 28).
+        corruption: `mask` hides 24 of the 49 4x4 patches behind the mean grey and counts only
+            those; `noise` adds normal noise and `none` changes nothing; both count every pixel.
+        rng: a CPU generator, so that every device draws the same corruption.
+
+    Returns:
+        corrupted images and counted pixels (bool), both (N, 1, 28, 28).
+    """
+    everything = torch.ones_like(images, dtype=torch.bool)
+    if corruption == "none":
+        return images, everything
+    if corruption == "noise":
+        noise = torch.randn(images.shape, generator=rng).to(images.device)
+        return images + NOISE_STD * noise, everything
+    grid = SIZE // PATCH
+    ranks = torch.rand(len(images), grid * grid, generator=rng).argsort(dim=1).argsort(dim=1)
+    hidden = (ranks < HIDDEN_PATCHES).view(-1, 1, grid, grid).to(images.device)
+    hidden = hidden.repeat_interleave(PATCH, dim=2).repeat_interleave(PATCH, dim=3)
+    return images.masked_fill(hidden, 0.0), hidden
