@@ -1,0 +1,322 @@
+"""The one training loop, and the choice of device, precision and memory format."""
+
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from batches import Batches, Normalisation
+from data import ImageSet, derive_seed, split
+from errors import UserError
+from rundir import Run, describe_environment
+
+WARM_UP = 0.1  # share of a one-cycle run in which the learning rate rises
+EVALUATION_BATCH = 250  # images; a larger one leaves a CPU's cache
+STEPS_BETWEEN_SHOWS = 20  # reading the loss makes a GPU wait
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and in which form the arithmetic is done."""
+
+    device: torch.device
+    precision: str
+    memory_format: torch.memory_format
+    compile: bool
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """Move the model's weights to the device, in the memory format."""
+        return model.to(self.device, memory_format=self.memory_format)
+
+    def callable(self, model: nn.Module) -> Callable[..., Tensor]:
+        """What to call for a forward pass; the model itself keeps the weights and their names."""
+        return torch.compile(model) if self.compile else model
+
+    def autocast(self) -> torch.autocast:
+        enabled = self.precision == "bf16"
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
+
+    def describe(self) -> dict[str, str | bool]:
+        return {
+            "device": self.device.type,
+            "precision": self.precision,
+            "memory_format": str(self.memory_format).removeprefix("torch."),
+            "compile": self.compile,
+        }
+
+    def __str__(self) -> str:
+        compiled = ", compiled" if self.compile else ""
+        threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
+        description = self.describe()
+        return f"{self.device}, {self.precision}, {description['memory_format']}{threads}{compiled}"
+
+
+def choose_compute(
+    device: str = "auto",
+    precision: str = "auto",
+    compile: bool = False,
+    threads: int | None = None,
+) -> Compute:
+    """The fastest choice that was measured (README, «How fast»), unless the user says otherwise.
+
+    bf16 is chosen where the processor says that it has the instructions, since it is many times
+    slower where they are emulated. Channels-last is the faster format for these convolutions on
+    CPU and CUDA alike.
+
+    Raises:
+        UserError: the device is not there.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
+    if device == "auto":
+        device = next(name for name, there in available.items() if there)
+    elif not available[device]:
+        raise UserError(f"--device {device}: PyTorch finds none here, use --device cpu")
+    if precision == "auto":
+        precision = "bf16" if has_fast_bf16(device) else "fp32"
+    return Compute(torch.device(device), precision, torch.channels_last, compile)
+
+
+def has_fast_bf16(device: str) -> bool:
+    """Whether the device has bf16 matrix instructions."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities()
+    return device == "cpu" and any(capabilities.get(x) for x in ("avx512_bf16", "amx_bf16"))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained; names, defaults and meaning as on the command line."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    schedule: str
+    flip: str
+    shift: int
+    seed: int
+
+
+def prepare(
+    run: Run,
+    dataset: ImageSet,
+    recipe: Recipe,
+    compute: Compute,
+    choose: Callable[[Tensor], Tensor],
+) -> tuple[Batches, Batches]:
+    """Start the run, and put its training and validation images on the device.
+
+    Args:
+        choose: from the training split's indices, those to train on.
+
+    Raises:
+        UserError: as `Run.start` and `choose`.
+    """
+    train, valid = split(dataset, recipe.seed)
+    normalise = Normalisation.of(dataset.train_images[train])
+    used = choose(train)
+    run.start(
+        data={
+            "name": dataset.name,
+            "digest": dataset.digest,
+            "train_images": len(used),
+            "valid_images": len(valid),
+            "test_images": len(dataset.test_labels),
+        },
+        environment=describe_environment() | compute.describe(),
+    )
+    print(f"{run.folder}: {len(used):,} images on {compute}", flush=True)
+    train_batches = Batches(
+        dataset.train_images[used].to(compute.device),
+        dataset.train_labels[used].to(compute.device),
+        normalise,
+        batch_size=recipe.batch_size,
+        shift=recipe.shift,
+        flip=recipe.flip,
+        seed=recipe.seed,
+    )
+    return train_batches, evaluation_batches(
+        dataset.train_images[valid], dataset.train_labels[valid], normalise, compute
+    )
+
+
+def evaluation_batches(
+    images: Tensor, labels: Tensor, normalise: Normalisation, compute: Compute
+) -> Batches:
+    """Batches of uint8 images (n, 28, 28) that will be read in order, without augmentation."""
+    return Batches(
+        images.to(compute.device),
+        labels.to(compute.device),
+        normalise,
+        batch_size=EVALUATION_BATCH,
+    )
+
+
+def fit(
+    run: Run,
+    model: nn.Module,
+    recipe: Recipe,
+    compute: Compute,
+    *,
+    steps: int,
+    epoch_of: Callable[[int], Iterable[tuple[Tensor, ...]]],
+    loss_of: Callable[..., Tensor],
+    evaluate: Callable[[Callable[..., Tensor]], dict[str, float]],
+    parameters: list[dict] | None = None,
+) -> list[dict]:
+    """Train `model` in place with Adam, going on after the last epoch that `run` has kept.
+
+    Args:
+        steps: batches an epoch.
+        epoch_of: the batches of an epoch, a function of the epoch alone.
+        loss_of: (forward, *batch) to the batch's mean loss.
+        evaluate: forward to what is measured after each epoch, without randomness.
+        parameters: Adam's parameter groups; all of the model's where None.
+
+    Returns:
+        history, a row an epoch: mean losses over the images, the rate at the epoch's end.
+
+    Raises:
+        UserError: the loss is no longer a number.
+    """
+    groups = parameters or [{"params": list(model.parameters())}]
+    optimizer = torch.optim.Adam(groups, lr=recipe.learning_rate, fused=True)
+    scheduler = make_scheduler(optimizer, recipe.schedule, steps * recipe.epochs)
+    history = restore(run, model, optimizer, scheduler)
+    forward = compute.callable(model)
+    with Progress(recipe.epochs, steps, len(history)) as progress:
+        for epoch in range(len(history), recipe.epochs):
+            started = time.perf_counter()
+            torch.manual_seed(derive_seed(recipe.seed, "model", epoch + 1))
+            model.train()
+            train_loss = train_epoch(
+                forward, optimizer, scheduler, epoch_of(epoch), loss_of, compute, progress
+            )
+            model.eval()
+            row = {
+                "epoch": epoch + 1,
+                "train_loss": train_loss,
+                **evaluate(forward),
+                "learning_rate": scheduler.get_last_lr()[-1],
+                "seconds": time.perf_counter() - started,
+            }
+            history.append(row)
+            keep(run, model, optimizer, scheduler, history)
+            progress.end_epoch(row)
+    return history
+
+
+def make_scheduler(
+    optimizer: torch.optim.Optimizer, schedule: str, steps: int
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """One cycle (Smith 2018, arXiv:1803.09820), linear up and down, or a constant rate."""
+    if schedule == "constant":
+        return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        max_lr=[group["lr"] for group in optimizer.param_groups],
+        total_steps=steps + 1,  # the rate after the last step, which is shown, is one too
+        pct_start=WARM_UP,
+        anneal_strategy="linear",
+        cycle_momentum=False,
+    )
+
+
+def train_epoch(
+    forward: Callable[..., Tensor],
+    optimizer: torch.optim.Optimizer,
+    scheduler: torch.optim.lr_scheduler.LRScheduler,
+    batches: Iterable[tuple[Tensor, ...]],
+    loss_of: Callable[..., Tensor],
+    compute: Compute,
+    progress: "Progress",
+) -> float:
+    """One pass over the batches; the mean loss over images."""
+    loss_sum, images_seen = torch.zeros((), device=compute.device), 0
+    for batch in batches:
+        with compute.autocast():
+            loss = loss_of(forward, *batch)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        scheduler.step()
+        loss_sum += loss.detach() * len(batch[0])
+        images_seen += len(batch[0])
+        progress.step(lambda loss=loss: loss.item())
+    mean_loss = loss_sum.item() / images_seen
+    if not math.isfinite(mean_loss):
+        raise UserError("the train loss is no longer a number: use a lower --learning-rate")
+    return mean_loss
+
+
+def keep(run, model, optimizer, scheduler, history) -> None:
+    """Write everything needed to go on after this epoch."""
+    run.save_checkpoint(
+        {
+            "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "scheduler": scheduler.state_dict(),
+            "history": history,
+        }
+    )
+    run.write_history(history)
+
+
+def restore(run, model, optimizer, scheduler) -> list[dict]:
+    """Load what `keep` wrote, if anything; the history so far."""
+    state = run.load_checkpoint()
+    if state is None:
+        return []
+    model.load_state_dict(state["model"], strict=True)
+    optimizer.load_state_dict(state["optimizer"])
+    scheduler.load_state_dict(state["scheduler"])
+    print(f"going on after epoch {len(state['history'])}", flush=True)
+    return state["history"]
+
+
+class Progress:
+    """A bar with the time left on a terminal, one plain line an epoch elsewhere."""
+
+    def __init__(self, epochs: int, steps: int, epochs_done: int):
+        self.epochs = epochs
+        self.bar = tqdm(
+            total=epochs * steps,
+            initial=epochs_done * steps,
+            unit="step",
+            disable=not sys.stderr.isatty(),
+            dynamic_ncols=True,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
+        )
+        self.bar.set_description_str(f"epoch {epochs_done + 1}/{epochs}")
+        self.accuracy = ""
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.bar.close()
+
+    def step(self, read_loss: Callable[[], float]) -> None:
+        self.bar.update()
+        if not self.bar.disable and self.bar.n % STEPS_BETWEEN_SHOWS == 0:
+            self.bar.set_postfix_str(f"train loss {read_loss():.4f}{self.accuracy}")
+
+    def end_epoch(self, row: dict) -> None:
+        shown = [f"train loss {row['train_loss']:.4f}", f"valid loss {row['valid_loss']:.4f}"]
+        if "valid_accuracy" in row:
+            shown.append(f"valid accuracy {row['valid_accuracy']:.4f}")
+            self.accuracy = f", valid accuracy {row['valid_accuracy']:.4f}"
+        line = f"epoch {row['epoch']}/{self.epochs}: {', '.join(shown)}, {row['seconds']:.1f} s"
+        self.bar.write(line) if not self.bar.disable else print(line, flush=True)
+        self.bar.set_description_str(f"epoch {min(row['epoch'] + 1, self.epochs)}/{self.epochs}")
