@@ -17,6 +17,12 @@ import torch
 
 from errors import UserError
 
+MADE_BY = {
+    "alexnet": "train_baseline.py or train_pretrained.py",
+    "encoder": "pretrain_autoencoder.py",
+    "checkpoint": "the same command with --overwrite",
+}
+
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `path` whole or not at all: a kill or a full disk leaves what was there before."""
@@ -178,14 +184,18 @@ def load_weights(path: str | Path, kind: str) -> dict:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"'{path}' is missing: there is no {kind} to load")
+        raise UserError(f"'{path}' is missing: {MADE_BY[kind]} makes it")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
-        raise UserError(f"'{path}' is not a file of weights, or is damaged") from error
+        raise UserError(
+            f"'{path}' is not a file of weights, or is damaged: {MADE_BY[kind]} makes it"
+        ) from error
     found = content.get("kind") if isinstance(content, dict) else None
     if found != kind:
-        raise UserError(f"'{path}' holds {found or 'something else'}, not the {kind} that is asked")
+        raise UserError(
+            f"'{path}' is not of the kind '{kind}' but '{found}': {MADE_BY[kind]} makes it"
+        )
     return content
 
 
