@@ -1,23 +1,21 @@
 """The one training loop, and the choice of device, precision and memory format."""
 
 import math
-import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from batches import Batches, Normalisation
 from data import ImageSet, derive_seed, split
 from errors import UserError
+from progress import Progress
 from rundir import Run, describe_environment
 
 WARM_UP = 0.1  # share of a one-cycle run in which the learning rate rises
 EVALUATION_BATCH = 250  # images; a larger one leaves a CPU's cache
-STEPS_BETWEEN_SHOWS = 20  # reading the loss makes a GPU wait
 
 
 @dataclass(frozen=True)
@@ -240,7 +238,7 @@ def train_epoch(
     batches: Iterable[tuple[Tensor, ...]],
     loss_of: Callable[..., Tensor],
     compute: Compute,
-    progress: "Progress",
+    progress: Progress,
 ) -> float:
     """One pass over the batches; the mean loss over images."""
     loss_sum, images_seen = torch.zeros((), device=compute.device), 0
@@ -281,42 +279,6 @@ def restore(run, model, optimizer, scheduler) -> list[dict]:
     model.load_state_dict(state["model"], strict=True)
     optimizer.load_state_dict(state["optimizer"])
     scheduler.load_state_dict(state["scheduler"])
+    run.write_history(state["history"])  # the kill may have come between the two
     print(f"going on after epoch {len(state['history'])}", flush=True)
     return state["history"]
-
-
-class Progress:
-    """A bar with the time left on a terminal, one plain line an epoch elsewhere."""
-
-    def __init__(self, epochs: int, steps: int, epochs_done: int):
-        self.epochs = epochs
-        self.bar = tqdm(
-            total=epochs * steps,
-            initial=epochs_done * steps,
-            unit="step",
-            disable=not sys.stderr.isatty(),
-            dynamic_ncols=True,
-            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
-        )
-        self.bar.set_description_str(f"epoch {epochs_done + 1}/{epochs}")
-        self.accuracy = ""
-
-    def __enter__(self) -> "Progress":
-        return self
-
-    def __exit__(self, *error) -> None:
-        self.bar.close()
-
-    def step(self, read_loss: Callable[[], float]) -> None:
-        self.bar.update()
-        if not self.bar.disable and self.bar.n % STEPS_BETWEEN_SHOWS == 0:
-            self.bar.set_postfix_str(f"train loss {read_loss():.4f}{self.accuracy}")
-
-    def end_epoch(self, row: dict) -> None:
-        shown = [f"train loss {row['train_loss']:.4f}", f"valid loss {row['valid_loss']:.4f}"]
-        if "valid_accuracy" in row:
-            shown.append(f"valid accuracy {row['valid_accuracy']:.4f}")
-            self.accuracy = f", valid accuracy {row['valid_accuracy']:.4f}"
-        line = f"epoch {row['epoch']}/{self.epochs}: {', '.join(shown)}, {row['seconds']:.1f} s"
-        self.bar.write(line) if not self.bar.disable else print(line, flush=True)
-        self.bar.set_description_str(f"epoch {min(row['epoch'] + 1, self.epochs)}/{self.epochs}")
