@@ -3,13 +3,13 @@
 from collections.abc import Callable
 
 import torch
-from metrics import classification_report
 from torch import Tensor
 from torch.nn import functional as F
 
 from batches import Batches, Normalisation
 from data import ImageSet, derive_seed, subset
 from errors import UserError
+from metrics import classification_report
 from models import AlexNet
 from rundir import Run
 from training import Compute, Recipe, evaluation_batches, fit, prepare

@@ -1,0 +1,101 @@
+"""From runs/ to the pictures in img/ and the results in README.md."""
+
+import os
+from pathlib import Path
+
+from errors import UserError, exit_cleanly
+from options import Parser
+
+
+def parse_args(argv=None):
+    parser = Parser(description=__doc__)
+    parser.add_argument("--runs-dir", type=Path, default="runs", help="finished runs")
+    parser.add_argument("--img-dir", type=Path, default="img", help="for the pictures")
+    parser.add_argument("--readme", type=Path, default="README.md", help="has the two markers")
+    parser.add_argument("--data-dir", default="data", help="for the example images")
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; exit with 1 if README is out of date"
+    )
+    return parser.parse_args(argv)
+
+
+@exit_cleanly
+def main(argv=None) -> None:
+    args = parse_args(argv)
+    # Imported only now, so that --help and a mistyped option are answered at once.
+    from report import results_section
+    from results import find_runs
+    from rundir import write_atomically
+    from tables import NEW_README, insert
+
+    if not args.runs_dir.is_dir():
+        raise UserError(f"'{args.runs_dir}' is not a folder of runs: train first (make report)")
+    runs = find_runs(args.runs_dir)
+    for folder in sorted(args.runs_dir.glob("*/*/seed*")):
+        if not (folder / "metrics.json").exists():
+            print(f"left out, since it is not finished: {folder}")
+    before = args.readme.read_text() if args.readme.exists() else NEW_README
+    img_dir = Path(os.path.relpath(args.img_dir, args.readme.parent)).as_posix()
+    after = insert(before, results_section(runs, img_dir), str(args.readme))
+    if args.check:
+        return check(before, after, args.readme)
+    draw(runs, args.img_dir, args.data_dir)
+    write_atomically(args.readme, after.encode())
+    print(f"written: {args.readme}")
+
+
+def check(before: str, after: str, readme: Path) -> None:
+    """Exit with 1 and the first line that differs, if README does not match the runs."""
+    if before == after:
+        print(f"{readme} matches the runs")
+        return
+    pairs = zip(before.splitlines(), after.splitlines(), strict=False)
+    number, line = next(
+        ((k, old) for k, (old, new) in enumerate(pairs, 1) if old != new),
+        (min(before.count("\n"), after.count("\n")) + 1, "a missing line"),
+    )
+    print(f"{readme} does not match the runs from line {number} ({line}): run plot.py")
+    raise SystemExit(1)
+
+
+def draw(runs: dict, img_dir: Path, data_dir: str) -> None:
+    """Draw every picture whose runs are there, and say which are not."""
+    import figures
+    from data import load_dataset
+    from results import AUTOENCODER, BASELINE, PRETRAINED, Comparison
+
+    img_dir.mkdir(parents=True, exist_ok=True)
+    baseline, pretrained, autoencoders = (
+        runs.get(name, []) for name in (BASELINE, PRETRAINED, AUTOENCODER)
+    )
+    for arm, suffix in ((baseline, ""), (pretrained, "_pretrained")):
+        if arm:
+            figures.draw_history(arm, "train_loss", img_dir / f"train_losses{suffix}.png")
+            figures.draw_history(arm, "valid_loss", img_dir / f"valid_losses{suffix}.png")
+            figures.draw_history(arm, "valid_accuracy", img_dir / f"valid_acc{suffix}.png")
+    comparison = Comparison.of(runs)
+    if comparison.pairs:
+        figures.draw_arms(comparison, img_dir / "arms_overlaid.png")
+        figures.draw_confusion(comparison, img_dir / "confusion.png")
+        figures.draw_class_difference(comparison, img_dir / "per_class_difference.png")
+    if autoencoders:
+        figures.draw_reconstructions(autoencoders[0], img_dir / "reconstructions.png")
+    if pretrained:
+        try:
+            name = pretrained[0].config["data"]["name"]
+            dataset = load_dataset(name, data_dir, download=False)
+        except UserError as error:
+            print(f"example_pretrained.png left as it is: {error}")
+        else:
+            figures.draw_examples(pretrained[0], dataset, img_dir / "example_pretrained.png")
+    for name, found in (
+        (BASELINE, baseline),
+        (AUTOENCODER, autoencoders),
+        (PRETRAINED, pretrained),
+    ):
+        if not found:
+            print(f"some pictures left out, since there is no finished run of {name} (make report)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,309 @@
+"""README's results: tables and a conclusion, computed from the finished runs alone."""
+
+import numpy as np
+
+from metrics import MIN_SEEDS, SIGNIFICANCE, holm, mcnemar, summary
+from results import (
+    ABLATION,
+    AUTOENCODER,
+    BASELINE,
+    HARDEST,
+    PRETRAINED,
+    Comparison,
+    FinishedRun,
+    accuracy,
+    class_accuracy,
+    hardest_mean,
+)
+from tables import defined, over_seeds, p_value, points, table
+
+# The course report that this project began as: mean class accuracy and the class Shirt. One run
+# an arm. The Trouser row of its second table has shifted columns, so that row is not compared.
+ORIGINAL = {"mean": (0.9122, 0.9089), "Shirt": (0.717, 0.767)}
+QUICK = 0.99  # how fast an arm learns: epochs to this share of the baseline's last accuracy
+
+
+def results_section(runs: dict[str, list[FinishedRun]], img_dir: str) -> str:
+    """README's generated part.
+
+    Args:
+        runs: as `find_runs` gives them.
+        img_dir: the pictures' folder, as seen from the README.
+    """
+    comparison = Comparison.of(runs)
+    if not comparison.pairs:
+        sections = ["No finished pair of runs yet: `make report` makes them."]
+    else:
+        sections = [
+            *conclusion(comparison),
+            *overall_table(comparison),
+            *pictures(img_dir),
+            *class_tables(comparison),
+            *original_table(comparison),
+        ]
+    return "\n".join([*sections, *ablation_table(runs), *provenance(runs)]).strip("\n")
+
+
+def conclusion(comparison: Comparison) -> list[str]:
+    """What the runs show, and what they do not, in plain sentences."""
+    means = [
+        summary([accuracy(run) for run in runs])["mean"]
+        for runs in zip(*comparison.pairs, strict=True)
+    ]
+    difference = comparison.difference(accuracy)
+    gap = f"{points(difference['mean'])} points"
+    figures = (
+        f"The test accuracy is {means[0]:.4f} from scratch and {means[1]:.4f} from the "
+        f"pretrained encoder, a difference of {gap}"
+    )
+    if difference["n"] >= MIN_SEEDS:
+        low, high = difference["interval"] or (difference["mean"], difference["mean"])
+        clear = difference["p"] < SIGNIFICANCE and low * high > 0
+        verdict = "helps" if difference["mean"] > 0 else "harms"
+        claim = f"**Pretraining {verdict}**" if clear else "**No difference was found**"
+        text = (
+            f"{claim} over {difference['n']} paired seeds. {figures} (95 % interval "
+            f"{points(low)} to {points(high)}; exact sign-flip test, {p_value(difference['p'])})."
+        )
+    else:
+        text = f"{figures}. {per_run_test(comparison)} {too_few(difference['n'])}"
+    return ["### Conclusion", "", text, "", learning_speed(comparison), ""]
+
+
+def per_run_test(comparison: Comparison) -> str:
+    """McNemar's test for each pair, in words."""
+    sentences = []
+    for a, b in comparison.pairs:
+        test = mcnemar(a.correct(), b.correct())
+        more = "more" if test["p"] < SIGNIFICANCE else "not more"
+        sentences.append(
+            f"Of the test images, {test['only_a']} are right only from scratch and "
+            f"{test['only_b']} only with pretraining (seed {a.seed}); that is {more} than chance "
+            f"would give for two equally good models (McNemar's exact test, {p_value(test['p'])})."
+        )
+    return " ".join(sentences)
+
+
+def too_few(n: int) -> str:
+    runs = "One run" if n == 1 else f"{n} runs"
+    return (
+        f"**{runs} an arm is no basis for a claim** that pretraining helps or harms: another seed "
+        f"could turn it, and fewer than {MIN_SEEDS} paired seeds cannot reach p < {SIGNIFICANCE}."
+    )
+
+
+def learning_speed(comparison: Comparison) -> str:
+    """Which arm gets near the baseline's last validation accuracy first."""
+    epochs = []
+    for pair in comparison.pairs:
+        goal = QUICK * pair[0].history["valid_accuracy"][-1]
+        for run in pair:
+            reached = [accuracy >= goal for accuracy in run.history["valid_accuracy"]]
+            epochs.append(reached.index(True) + 1 if any(reached) else None)
+    scratch, pretrained = (
+        " / ".join(str(epoch or "never") for epoch in arm) for arm in (epochs[::2], epochs[1::2])
+    )
+    return (
+        f"Learning speed: {QUICK:.0%} of the last validation accuracy from scratch is reached "
+        f"after epoch {scratch} from scratch and after epoch {pretrained} with pretraining."
+    )
+
+
+def overall_table(comparison: Comparison) -> list[str]:
+    """A row an arm."""
+    fashion = set(HARDEST) <= set(comparison.classes)
+    columns = {
+        "Test accuracy": accuracy,
+        "Macro precision": lambda run: run.metrics["test"]["macro_precision"],
+        "Macro recall": lambda run: run.metrics["test"]["macro_recall"],
+        "Macro F1_score": lambda run: run.metrics["test"]["macro_f1"],
+        "Validation accuracy": lambda run: run.metrics["valid"]["accuracy"],
+    }
+    if fashion:
+        columns["Mean of " + ", ".join(HARDEST)] = hardest_mean
+    rows = [
+        [
+            arm,
+            str(len(runs)),
+            *(over_seeds([of(run) for run in runs]) for of in columns.values()),
+            over_seeds([sum(run.history["seconds"]) / 60 for run in runs], digits=1),
+        ]
+        for arm, runs in comparison.arms
+    ]
+    header = ["AlexNet", "Runs", *columns, "Minutes of training"]
+    return ["### Overall", "", *table(header, rows), ""]
+
+
+def class_tables(comparison: Comparison) -> list[str]:
+    """The original report's two tables, and their difference."""
+    lines = []
+    for arm, runs in comparison.arms:
+        columns = ["accuracy", "precision", "recall", "f1_score"]
+        values = [
+            [[run.metrics["test"]["per_class"][k][column] for run in runs] for column in columns]
+            for k in range(len(comparison.classes))
+        ]
+        rows = [
+            [name, *(over_seeds(cell) for cell in row)]
+            for name, row in zip(comparison.classes, values, strict=True)
+        ]
+        means = [
+            [np.mean(defined([row[c][i] for row in values])) for i in range(len(runs))]
+            for c in range(len(columns))
+        ]
+        rows.append(["**mean**", *(over_seeds(cell) for cell in means)])
+        header = ["Class name", "Accuracy", "Precision", "Recall", "F1_score"]
+        lines += [f"### Per class, {arm}", "", *table(header, rows), ""]
+        if any(cell == "–" for row in rows for cell in row):
+            lines += ["–: undefined, since the class was never predicted.", ""]
+    return lines + difference_table(comparison)
+
+
+def difference_table(comparison: Comparison) -> list[str]:
+    """Pretrained less from scratch, class by class, with tests corrected for their number."""
+    per_seed = len(comparison.pairs) >= MIN_SEEDS
+    rows, p_values = [], []
+    for k, name in enumerate(comparison.classes):
+        difference = comparison.difference(class_accuracy(k))
+        row = [name, points(difference["mean"])]
+        if per_seed:
+            interval = difference["interval"]
+            row.append(" to ".join(map(points, interval)) if interval else "–")
+            p_values.append(difference["p"])
+        else:
+            a, b = comparison.pairs[0]
+            of_class = a.arrays("predictions.npz")["label"] == k
+            test = mcnemar(a.correct()[of_class], b.correct()[of_class])
+            row += [str(test["only_a"]), str(test["only_b"])]
+            p_values.append(test["p"])
+        rows.append(row)
+    for row, p in zip(rows, holm(p_values), strict=True):
+        row.append(p_value(p, name=""))
+    seed = comparison.pairs[0][0].seed
+    middle = ["95 % interval"] if per_seed else ["Right only from scratch", "Only pretrained"]
+    test = "exact sign-flip test" if per_seed else f"McNemar's exact test, seed {seed} alone"
+    return [
+        "### Per class, difference",
+        "",
+        f"Class accuracy, pretrained less from scratch. p: {test}, Holm-corrected for the "
+        f"{len(rows)} classes.",
+        "",
+        *table(["Class name", "Difference, points", *middle, "p"], rows),
+        "",
+    ]
+
+
+def original_table(comparison: Comparison) -> list[str]:
+    """This project's figures beside the original report's."""
+    if "Shirt" not in comparison.classes:
+        return []
+    shirt = class_accuracy(comparison.classes.index("Shirt"))
+    rows = []
+    for k, (arm, runs) in enumerate(comparison.arms):
+        means = [over_seeds([of(run) for run in runs]) for of in (accuracy, shirt)]
+        theirs = [f"{ORIGINAL[row][k]:.4f}" for row in ("mean", "Shirt")]
+        rows.append([arm, theirs[0], means[0], theirs[1], means[1]])
+    header = ["AlexNet", "Mean class accuracy there", "Here", "Shirt there", "Here"]
+    return [
+        "### Against the original report",
+        "",
+        "The original report trained each arm once. Its conclusion, «slightly better» with "
+        "pretraining, is not what its means say, and the Trouser row of its second table has "
+        "shifted columns.",
+        "",
+        *table(header, rows),
+        "",
+    ]
+
+
+def ablation_table(runs: dict[str, list[FinishedRun]]) -> list[str]:
+    """What each ingredient brings on validation: a row a variant, each with one change."""
+    variants = {
+        name.removeprefix(ABLATION): found[0]
+        for name, found in runs.items()
+        if name.startswith(ABLATION)
+    }
+    full = variants.pop("full", None)
+    if full is None:
+        return []
+    reference = full.metrics["valid"]["accuracy"]
+    rows = [["all", f"{reference:.4f}", "", seconds_an_epoch(full)]]
+    for run in variants.values():
+        here, there = run.config["options"], full.config["options"]
+        changes = [
+            f"{name.replace('_', ' ')} {here[name]} (not {there[name]})"
+            for name in here
+            if here[name] != there.get(name)
+        ]
+        valid = run.metrics["valid"]["accuracy"]
+        change = points(valid - reference)
+        rows.append(["; ".join(changes), f"{valid:.4f}", change, seconds_an_epoch(run)])
+    options = full.config["options"]
+    images = full.config["data"]["valid_images"]
+    deviation = np.sqrt(reference * (1 - reference) / images)
+    return [
+        "### Ingredients",
+        "",
+        f"What each choice brings: from scratch, width {options['width']}, {options['epochs']} "
+        f"epochs, one run each, validation accuracy. {images:,} images give each figure a "
+        f"standard error of {100 * deviation:.1f} points, so small differences say little.",
+        "",
+        *table(["Recipe", "Validation accuracy", "Change, points", "Seconds an epoch"], rows),
+        "",
+    ]
+
+
+def provenance(runs: dict[str, list[FinishedRun]]) -> list[str]:
+    """Which runs the results come from, and where they ran."""
+    shown = [run for name in (BASELINE, PRETRAINED, AUTOENCODER) for run in runs.get(name, [])]
+    if not shown:
+        return []
+    places = sorted(
+        {
+            f"{e['processor']}, {e['threads']} threads, {e['device']} {e['precision']}, "
+            f"PyTorch {e['torch']}"
+            for e in (run.config["environment"] for run in shown)
+        }
+    )
+    data = shown[0].config["data"]
+    folders = ", ".join(
+        f"`{name}` (seed {', '.join(str(run.seed) for run in runs[name])})"
+        for name in (BASELINE, AUTOENCODER, PRETRAINED)
+        if name in runs
+    )
+    return [
+        "### Where the numbers come from",
+        "",
+        f"Runs {folders}; {data['train_images']:,} training, {data['valid_images']:,} validation "
+        f"and {data['test_images']:,} test images of `{data['name']}`. Trained on: "
+        f"{'; '.join(places)}.",
+    ]
+
+
+PICTURES = {
+    "train_losses.png": "Train loss from scratch, by epoch",
+    "train_losses_pretrained.png": "Train loss with the pretrained encoder, by epoch",
+    "valid_losses.png": "Validation loss from scratch, by epoch",
+    "valid_losses_pretrained.png": "Validation loss with the pretrained encoder, by epoch",
+    "valid_acc.png": "Validation accuracy from scratch, by epoch",
+    "valid_acc_pretrained.png": "Validation accuracy with the pretrained encoder, by epoch",
+    "per_class_difference.png": "Class accuracy, pretrained less from scratch, in points",
+    "confusion.png": "Confusion matrices of both arms, in percent of the true class",
+    "example_pretrained.png": "Test images with predicted and true class",
+    "reconstructions.png": "Input, what the encoder saw, and the autoencoder's output",
+}
+HALF_WIDTH = 6  # the first pictures stand two in a row
+
+
+def pictures(img_dir: str) -> list[str]:
+    """The pictures: the original report's six curves in pairs, the others one by one."""
+    images = [f"![{text}]({img_dir}/{name})" for name, text in PICTURES.items()]
+    pairs = [images[k : k + 2] for k in range(0, HALF_WIDTH, 2)]
+    lines = ["### Plots", "", *table(["From scratch", "Pretrained"], pairs), ""]
+    for image in images[HALF_WIDTH:]:
+        lines += [image, ""]
+    return lines
+
+
+def seconds_an_epoch(run: FinishedRun) -> str:
+    return f"{np.mean(run.history['seconds']):.0f}"

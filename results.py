@@ -1,0 +1,102 @@
+"""Finished runs, read from their directories, and the pairs that a comparison is made of."""
+
+import csv
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from metrics import paired_difference
+from rundir import read_json
+
+# What the report compares: the condition of each arm's runs.
+BASELINE, PRETRAINED = "baseline/labels100", "pretrained/mask-labels100"
+AUTOENCODER, ABLATION = "autoencoder/mask", "ablation/"
+HARDEST = ("T-shirt/top", "Pullover", "Shirt")
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What one run has left; `condition` is `<arm>/<condition>`."""
+
+    folder: Path
+    condition: str
+    seed: int
+
+    @cached_property
+    def config(self) -> dict:
+        return read_json(self.folder / "config.json")
+
+    @cached_property
+    def metrics(self) -> dict:
+        return read_json(self.folder / "metrics.json")
+
+    @cached_property
+    def history(self) -> dict[str, list[float]]:
+        """A list of values, one an epoch, for each column of history.csv."""
+        with open(self.folder / "history.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        return {name: [float(row[name]) for row in rows] for name in rows[0]}
+
+    def arrays(self, name: str) -> dict[str, np.ndarray]:
+        with np.load(self.folder / name) as file:
+            return dict(file)
+
+    def correct(self) -> np.ndarray:
+        """Whether each test image was classified correctly, bool (N,)."""
+        predictions = self.arrays("predictions.npz")
+        return predictions["predicted"] == predictions["label"]
+
+
+def find_runs(runs_dir: str | Path) -> dict[str, list[FinishedRun]]:
+    """The finished runs below `runs_dir` by `<arm>/<condition>`, each list in order of seed."""
+    runs: dict[str, list[FinishedRun]] = {}
+    for path in Path(runs_dir).glob("*/*/seed*/metrics.json"):
+        folder = path.parent
+        condition = f"{folder.parent.parent.name}/{folder.parent.name}"
+        seed = int(folder.name.removeprefix("seed"))
+        runs.setdefault(condition, []).append(FinishedRun(folder, condition, seed))
+    return {name: sorted(runs[name], key=lambda run: run.seed) for name in sorted(runs)}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The two arms at all labels, and the pairs of runs that share a seed."""
+
+    baseline: list[FinishedRun]
+    pretrained: list[FinishedRun]
+
+    @classmethod
+    def of(cls, runs: dict[str, list[FinishedRun]]) -> "Comparison":
+        return cls(runs.get(BASELINE, []), runs.get(PRETRAINED, []))
+
+    @cached_property
+    def pairs(self) -> list[tuple[FinishedRun, FinishedRun]]:
+        pretrained = {run.seed: run for run in self.pretrained}
+        return [(run, pretrained[run.seed]) for run in self.baseline if run.seed in pretrained]
+
+    @property
+    def arms(self) -> list[tuple[str, list[FinishedRun]]]:
+        return [("from scratch", self.baseline), ("pretrained", self.pretrained)]
+
+    @property
+    def classes(self) -> list[str]:
+        return self.pairs[0][0].metrics["classes"]
+
+    def difference(self, of) -> dict:
+        """Pretrained less baseline in a figure of a run, with `metrics.paired_difference`."""
+        return paired_difference(*zip(*[(of(a), of(b)) for a, b in self.pairs], strict=True))
+
+
+def accuracy(run: FinishedRun) -> float:
+    return run.metrics["test"]["accuracy"]
+
+
+def class_accuracy(k: int):
+    return lambda run: run.metrics["test"]["per_class"][k]["accuracy"]
+
+
+def hardest_mean(run: FinishedRun) -> float:
+    rows = run.metrics["test"]["per_class"]
+    return float(np.mean([row["accuracy"] for row in rows if row["class"] in HARDEST]))
