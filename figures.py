@@ -92,7 +92,8 @@ def draw_confusion(comparison: Comparison, path: Path) -> None:
         percent = 100 * counts / counts.sum(axis=1, keepdims=True)
         # Errors are what one looks for: they get the colours, the diagonal only its number.
         errors = np.where(np.eye(len(counts), dtype=bool), np.nan, percent)
-        axes.imshow(errors, cmap="Blues", vmin=0, vmax=15)
+        colours = matplotlib.colormaps["Blues"].with_extremes(bad="#EEEEEE")
+        axes.imshow(errors, cmap=colours, vmin=0, vmax=15)
         for (true, predicted), value in np.ndenumerate(percent):
             if value >= 0.05:
                 ink = "white" if true != predicted and value > 9 else "black"
@@ -153,8 +154,9 @@ def draw_reconstructions(run: FinishedRun, path: Path) -> None:
             axes.imshow(pixels, cmap=cmap, vmin=0, vmax=1)
             axes.grid(False)
         row[0].set_ylabel(label, rotation=0, ha="right", va="center")
-    hidden = ", hidden patches coloured" if np.isnan(arrays["corrupted"]).any() else ""
-    figure.suptitle(f"Autoencoder on the first validation images{hidden}", fontsize=11)
+    hidden = np.isnan(arrays["corrupted"]).any()
+    note = "; coloured: hidden patches, which alone count in its loss" if hidden else ""
+    figure.suptitle(f"Autoencoder on the first validation images{note}", fontsize=11)
     save(figure, path)
 
 
@@ -170,9 +172,9 @@ def draw_examples(run: FinishedRun, dataset: ImageSet, path: Path) -> None:
         axes.imshow(dataset.test_images[k].numpy(), cmap="gray", vmin=0, vmax=255)
         axes.grid(False)
         axes.spines[:].set_visible(False)
-        title = f"{dataset.classes[predicted]} {predictions['probability'][k]:.2f}"
+        title = f"{dataset.classes[predicted]} {predictions['probability'][k]:.0%}"
         if predicted == label:
-            axes.set_title(f"{title}\n", fontsize=9)
+            axes.set_title(title, fontsize=9)
         else:
             text = f"✗ {title}\nis {dataset.classes[label]}"
             axes.set_title(text, fontsize=9, color=VERMILION, weight="bold")
