@@ -34,7 +34,7 @@ def main(argv=None) -> None:
     for folder in sorted(args.runs_dir.glob("*/*/seed*")):
         if not (folder / "metrics.json").exists():
             print(f"left out, since it is not finished: {folder}")
-    before = args.readme.read_text() if args.readme.exists() else NEW_README
+    before = args.readme.read_bytes().decode() if args.readme.exists() else NEW_README
     img_dir = Path(os.path.relpath(args.img_dir, args.readme.parent)).as_posix()
     after = insert(before, results_section(runs, img_dir), str(args.readme))
     if args.check:

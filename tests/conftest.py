@@ -1,0 +1,84 @@
+"""Shared by the tests: tiny archives that pass for Fashion-MNIST, and short runs on the digits."""
+
+import gzip
+import hashlib
+import struct
+
+import numpy as np
+import pytest
+import torch
+
+import data
+
+torch.set_num_threads(1)
+
+TINY = ["--dataset", "digits", "--width", "0.1", "--epochs", "2", "--flip", "none"]
+
+
+def idx_archive(array: np.ndarray) -> bytes:
+    """A gzipped IDX file of unsigned bytes, put together by hand."""
+    header = b"\x00\x00\x08" + bytes([array.ndim])
+    sizes = b"".join(struct.pack(">I", size) for size in array.shape)
+    return gzip.compress(header + sizes + array.astype(np.uint8).tobytes(), mtime=0)
+
+
+@pytest.fixture
+def archives(monkeypatch) -> dict[str, bytes]:
+    """File name to bytes for a tiny data set, whose checksums stand in for the official ones."""
+    rng = np.random.default_rng(0)
+    arrays = {
+        "train_images": rng.integers(0, 256, (120, 28, 28)),
+        "train_labels": np.arange(120) % 10,
+        "test_images": rng.integers(0, 256, (20, 28, 28)),
+        "test_labels": np.arange(20) % 10,
+    }
+    files = {data.FILES[part]: idx_archive(array) for part, array in arrays.items()}
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    monkeypatch.setattr(data, "FASHION_SHA256", digests)
+    return files
+
+
+@pytest.fixture
+def data_dir(tmp_path, archives):
+    """A data folder that holds the tiny data set."""
+    raw = tmp_path / "data" / "FashionMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name, content in archives.items():
+        (raw / name).write_bytes(content)
+    return tmp_path / "data"
+
+
+@pytest.fixture(scope="session")
+def autoencoder_dir(tmp_path_factory):
+    """A finished pretraining run."""
+    from pretrain_autoencoder import main
+
+    folder = tmp_path_factory.mktemp("autoencoder")
+    main([*TINY, "--run-dir", str(folder)])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def baseline_dir(tmp_path_factory):
+    """A finished baseline run."""
+    from train_baseline import main
+
+    folder = tmp_path_factory.mktemp("baseline")
+    main([*TINY, "--run-dir", str(folder)])
+    return folder
+
+
+@pytest.fixture
+def fails(capsys):
+    """Run a script's main; it must exit with 2 and one line, which is returned."""
+
+    def run(main, *options) -> str:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as exit_:
+            main([str(option) for option in options])
+        error = capsys.readouterr().err
+        assert exit_.value.code == 2
+        assert error.count("\n") == 1, error
+        return error
+
+    return run

@@ -1,0 +1,130 @@
+import numpy as np
+import pytest
+import torch
+
+from batches import NOISE_STD, Batches, Normalisation, corrupt
+
+IDENTITY = Normalisation(0.0, 1.0)
+COUNT = 23
+
+
+@pytest.fixture
+def images():
+    rng = torch.Generator().manual_seed(0)
+    return torch.randint(1, 256, (COUNT, 28, 28), generator=rng, dtype=torch.uint8)
+
+
+def batches(images, normalise=IDENTITY, **options):
+    return Batches(images, torch.arange(len(images)), normalise, batch_size=8, **options)
+
+
+def whole_epoch(batches, epoch):
+    parts = list(batches.epoch(epoch))
+    return torch.cat([x for x, _ in parts]), torch.cat([y for _, y in parts])
+
+
+def test_an_epoch_shows_each_image_once_in_an_order_that_seed_and_epoch_decide(images):
+    source = batches(images, seed=5)
+    shown, labels = whole_epoch(source, 1)
+    assert sorted(labels.tolist()) == list(range(COUNT))
+    assert torch.equal(shown[:, 0].to(torch.uint8), images[labels])
+    torch.rand(7)
+    whole_epoch(source, 0)
+    assert torch.equal(whole_epoch(source, 1)[1], labels)
+    assert not torch.equal(whole_epoch(source, 2)[1], labels)
+    assert not torch.equal(whole_epoch(batches(images, seed=6), 1)[1], labels)
+
+
+def test_the_last_batch_may_be_smaller(images):
+    source = batches(images)
+    assert [len(y) for _, y in source.epoch(0)] == [8, 8, 7]
+    assert len(source) == 3
+
+
+def test_normalisation_is_that_of_numpy_and_can_be_undone(images):
+    normalise = Normalisation.of(images)
+    pixels = images.numpy().astype(float)
+    assert normalise.mean == pytest.approx(pixels.mean(), rel=1e-5)
+    assert normalise.std == pytest.approx(pixels.std(), rel=1e-4)
+    shown = normalise(images)
+    assert shown.shape == (COUNT, 1, 28, 28)
+    assert np.allclose(normalise.undo(shown) * 255, images, atol=1e-3)
+
+
+def test_in_order_gives_the_images_as_they_are(images):
+    source = batches(images, shift=2, flip="random")
+    shown = torch.cat([x for x, _ in source.in_order()])
+    assert torch.equal(shown[:, 0].to(torch.uint8), images)
+    assert torch.cat([y for _, y in source.in_order()]).tolist() == list(range(COUNT))
+
+
+def test_shifts_move_the_image_over_a_background(images):
+    shown, labels = whole_epoch(batches(images, shift=2), 0)
+    padded = np.pad(images.numpy(), [(0, 0), (2, 2), (2, 2)])
+    offsets = set()
+    for image, label in zip(shown[:, 0].numpy(), labels.tolist(), strict=True):
+        found = [
+            (y, x)
+            for y in range(5)
+            for x in range(5)
+            if np.array_equal(padded[label, y : y + 28, x : x + 28], image)
+        ]
+        assert len(found) == 1
+        offsets.add(found[0])
+    assert len(offsets) > 10
+
+
+def mirrored(source, epoch, images):
+    """For each image, whether this epoch shows it mirrored; it must be shown one way or other."""
+    shown, labels = whole_epoch(source, epoch)
+    result = torch.zeros(len(images), dtype=torch.bool)
+    for image, label in zip(shown[:, 0].to(torch.uint8), labels, strict=True):
+        result[label] = torch.equal(image, images[label].flip(-1))
+        assert result[label] or torch.equal(image, images[label])
+    return result
+
+
+def test_alternate_flips_show_both_ways_in_two_epochs(images):
+    source = batches(images, flip="alternate")
+    first, second, third = (mirrored(source, epoch, images) for epoch in range(3))
+    assert torch.equal(first, ~second)
+    assert torch.equal(first, third)
+    assert 0 < first.sum() < COUNT
+
+
+def test_random_flips_are_drawn_anew(images):
+    source = batches(images, flip="random")
+    first, second = (mirrored(source, epoch, images) for epoch in range(2))
+    assert 0 < (first ^ second).sum() < COUNT
+
+
+def corrupted(images, corruption, seed=0):
+    return corrupt(images, corruption, torch.Generator().manual_seed(seed))
+
+
+def test_mask_hides_24_of_49_whole_patches():
+    images = torch.rand(6, 1, 28, 28) + 1
+    seen, counted = corrupted(images, "mask")
+    assert torch.equal(seen[~counted], images[~counted])
+    assert (seen[counted] == 0).all()
+    patches = counted.view(6, 7, 4, 7, 4).permute(0, 1, 3, 2, 4).flatten(3).float().mean(-1)
+    assert set(patches.unique().tolist()) == {0.0, 1.0}
+    assert patches.sum(dim=(1, 2)).tolist() == [24.0] * 6
+    assert not torch.equal(patches[0], patches[1])
+    assert torch.equal(corrupted(images, "mask")[1], counted)
+    assert not torch.equal(corrupted(images, "mask", seed=1)[1], counted)
+
+
+def test_no_corruption_is_the_identity():
+    images = torch.rand(2, 1, 28, 28)
+    seen, counted = corrupted(images, "none")
+    assert torch.equal(seen, images)
+    assert counted.all()
+
+
+def test_noise_has_its_deviation():
+    images = torch.rand(64, 1, 28, 28)
+    seen, counted = corrupted(images, "noise")
+    assert (seen - images).std() == pytest.approx(NOISE_STD, rel=0.02)
+    assert (seen - images).mean() == pytest.approx(0, abs=0.02)
+    assert counted.all()

@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import accuracy_score, log_loss
+from torch import nn
+
+import training
+from batches import Batches, Normalisation
+from classification import predict, score
+from errors import UserError
+from models import AlexNet
+from progress import Progress
+from training import choose_compute, make_scheduler, train_epoch
+
+CPU = choose_compute("cpu", "fp32")
+
+
+def adam(rates=(0.1,)):
+    groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr": rate} for rate in rates]
+    return torch.optim.Adam(groups)
+
+
+def run_epoch(weight, batches, loss_of):
+    optimizer = torch.optim.SGD([weight], lr=0.0)
+    scheduler = make_scheduler(optimizer, "constant", len(batches))
+    with Progress(1, len(batches), 0) as progress:
+        return train_epoch(None, optimizer, scheduler, batches, loss_of, CPU, progress)
+
+
+def test_the_train_loss_weighs_an_uneven_last_batch_by_its_images():
+    weight = nn.Parameter(torch.ones(()))
+    batches = [(torch.tensor([1.0, 2.0, 3.0]),), (torch.tensor([10.0]),)]
+    loss = run_epoch(weight, batches, lambda forward, x: (weight * x).mean())
+    assert loss == pytest.approx(16 / 4)  # a mean over batches would be (2 + 10) / 2
+
+
+def test_a_loss_that_is_no_number_is_reported():
+    weight = nn.Parameter(torch.ones(()))
+    with pytest.raises(UserError, match="--learning-rate"):
+        run_epoch(weight, [(torch.tensor([1.0]),)], lambda forward, x: weight * torch.nan)
+
+
+def test_one_cycle_rises_to_the_rate_and_ends_near_zero_in_each_group():
+    optimizer = adam((0.1, 0.01))
+    scheduler = make_scheduler(optimizer, "one-cycle", 100)
+    rates = []
+    for _ in range(100):
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        scheduler.step()
+    rates = np.array(rates)
+    assert rates.max(axis=0) == pytest.approx([0.1, 0.01], rel=0.02)
+    assert 5 < rates[:, 0].argmax() < 15
+    assert rates[-1, 0] < 0.002
+    assert (rates > 0).all()
+    assert rates[:, 0] == pytest.approx(10 * rates[:, 1])
+    assert scheduler.get_last_lr()[0] >= 0
+
+
+def test_a_constant_rate_is_constant():
+    optimizer = adam()
+    scheduler = make_scheduler(optimizer, "constant", 3)
+    for _ in range(3):
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
+        optimizer.step()
+        scheduler.step()
+
+
+def test_score_is_that_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    probabilities = rng.dirichlet(np.ones(10), size=50)
+    labels = rng.integers(0, 10, 50)
+    loss, accuracy = score(torch.from_numpy(probabilities), torch.from_numpy(labels))
+    assert loss == pytest.approx(log_loss(labels, probabilities, labels=range(10)))
+    assert accuracy == accuracy_score(labels, probabilities.argmax(1))
+
+
+def test_prediction_uses_no_randomness_and_averages_the_mirror_image():
+    torch.manual_seed(0)
+    model = AlexNet(0.05).eval()
+    images = torch.randint(256, (11, 28, 28), dtype=torch.uint8)
+    normalise = Normalisation.of(images)
+    batches = Batches(images, torch.zeros(11, dtype=torch.long), normalise, batch_size=4)
+    state = torch.get_rng_state()
+    once = predict(model, batches, CPU)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(predict(model, batches, CPU), once)
+    assert once.sum(dim=1) == pytest.approx(torch.ones(11))
+    with torch.inference_mode():
+        views = [model(normalise(view)).softmax(1) for view in (images, images.flip(-1))]
+    assert torch.allclose(once, views[0], atol=1e-6)
+    both = predict(model, batches, CPU, mirror=True)
+    assert torch.allclose(both, (views[0] + views[1]) / 2, atol=1e-6)
+    assert not torch.allclose(both, once, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "precision"),
+    [({"avx2": True}, "fp32"), ({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16")],
+)
+def test_bf16_is_chosen_where_the_processor_has_it(monkeypatch, capabilities, precision):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert choose_compute("cpu", "auto").precision == precision
+    assert choose_compute("cpu", "fp32").precision == "fp32"
+
+
+def test_a_device_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(training.torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="--device cpu"):
+        choose_compute("cuda")
