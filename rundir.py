@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import os
-import pickle
 import platform
 import subprocess
 import tempfile
@@ -187,7 +186,9 @@ def load_weights(path: str | Path, kind: str) -> dict:
         raise UserError(f"'{path}' is missing: {MADE_BY[kind]} makes it")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError) as error:
+    except OSError:
+        raise
+    except Exception as error:  # what is no pickle can fail in the unpickler in any way
         raise UserError(
             f"'{path}' is not a file of weights, or is damaged: {MADE_BY[kind]} makes it"
         ) from error
