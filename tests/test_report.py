@@ -23,7 +23,7 @@ def write_run(runs_dir, condition, seed, errors=(), **options):
     for image, wrong in errors:
         predicted[image] = wrong
     config = {
-        "options": {"width": 0.5, "epochs": 2, "flip": "alternate"} | options,
+        "options": {"width": 0.5, "epochs": 2, "flip": "alternate", "skip_test": False} | options,
         "data": {"name": "fashion", "train_images": 550, "valid_images": 50, "test_images": 200},
         "environment": {
             "processor": "some processor",
@@ -119,9 +119,11 @@ def test_a_class_that_is_never_predicted(report, tmp_path):
 
 def test_the_ablation_names_what_differs(report, tmp_path):
     one_pair(tmp_path / "runs")
-    write_run(tmp_path / "runs", "ablation/full", 0)
-    write_run(tmp_path / "runs", "ablation/flip-none", 0, flip="none")
-    assert "| flip none (not alternate) | 0.9000 | +0.00 | 30 |" in report()
+    write_run(tmp_path / "runs", "ablation/full", 0, width=0.25, skip_test=True)
+    write_run(tmp_path / "runs", "ablation/flip", 0, width=0.25, skip_test=True, flip="none")
+    text = report()
+    assert "| flip none (not alternate) | 0.9000 | +0.00 | 30 |" in text
+    assert "| width 0.5 (not 0.25) | 0.9000 | +0.00 | 30 |" in text  # the baseline
 
 
 def test_pictures(report, tmp_path):
