@@ -18,7 +18,7 @@ PRETRAINED := runs/pretrained/mask-labels100/$(RESULT)
 .PHONY: report demo test ablation
 .DELETE_ON_ERROR:
 
-report: $(BASELINE) $(AUTOENCODER) $(PRETRAINED)
+report: .venv/installed $(BASELINE) $(AUTOENCODER) $(PRETRAINED)
 	$(BIN)/python plot.py --data-dir $(DATA_DIR)
 
 $(BASELINE): | .venv/installed
