@@ -71,7 +71,7 @@ class Batches:
         self.seed = seed
 
     def __len__(self) -> int:
-        """Batches an epoch; the last may be smaller."""
+        """Batches an epoch, of `batch_size` images or slightly fewer."""
         return -(-len(self.labels) // self.batch_size)
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -83,7 +83,8 @@ class Batches:
         )
         mirrored = self._mirrored(epoch)
         order, offsets, mirrored = (t.to(device) for t in (order, offsets, mirrored))
-        for index in order.split(self.batch_size):
+        # Batches of (almost) one size: batch normalisation cannot train on a remainder of one.
+        for index in order.tensor_split(len(self)):
             rows, columns = offsets[:, index]
             yield self._cut(index, rows, columns, mirrored[index]), self.labels[index]
 

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.swa_utils import update_bn
 
 from batches import Batches, Normalisation
 from data import ImageSet, derive_seed, subset
@@ -46,6 +47,7 @@ def train_classifier(
     *,
     label_fraction: float = 1.0,
     label_smoothing: float = 0.0,
+    freeze_encoder: bool = False,
     encoder_lr_scale: float = 1.0,
     skip_test: bool = False,
 ) -> None:
@@ -78,6 +80,9 @@ def train_classifier(
         return {"valid_loss": loss, "valid_accuracy": accuracy}
 
     compute.place(model)
+    if freeze_encoder:
+        settle(model.encoder, train_batches, compute)
+        model.freeze_encoder()
     rate = recipe.learning_rate
     history = fit(
         run,
@@ -108,6 +113,17 @@ def train_classifier(
             "test": test_results,
         }
     )
+
+
+@torch.no_grad()
+def settle(encoder: nn.Module, batches: Batches, compute: Compute) -> None:
+    """Take normalisation statistics anew, over one epoch.
+
+    A frozen encoder would keep those of its start: none where that is random, and those of
+    corrupted images where it is pretrained.
+    """
+    with compute.autocast():
+        update_bn(batches.epoch(0), encoder)
 
 
 def write_model(run: Run, model: AlexNet, dataset: ImageSet, normalise: Normalisation) -> None:

@@ -8,8 +8,9 @@ CORRUPTIONS = ("mask", "noise", "none")
 FLIPS = ("alternate", "random", "none")
 SCHEDULES = ("one-cycle", "constant")
 
-# Where and how a run is kept. These change no result, so they are not part of its configuration.
-NOT_CONFIGURATION = ("data_dir", "run_dir", "overwrite")
+# Where and how a run is kept, and on how many cores it is done (which its environment tells, and
+# only the last digits depend on): no part of its configuration.
+NOT_CONFIGURATION = ("data_dir", "run_dir", "overwrite", "threads")
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -35,6 +36,11 @@ class Parser(argparse.ArgumentParser):
 def positive_int(text: str) -> int:
     """`text` as an integer of at least 1."""
     return _number(text, int, lambda n: n >= 1, "a whole number of at least 1")
+
+
+def batch_size(text: str) -> int:
+    """`text` as an integer of at least 2, since batch normalisation needs two images."""
+    return _number(text, int, lambda n: n >= 2, "a whole number of at least 2")
 
 
 def natural(text: str) -> int:
@@ -77,7 +83,8 @@ def add_data_options(parser: Parser) -> None:
 def add_training_options(parser: Parser, learning_rate: float = 4e-3) -> None:
     group = parser.add_argument_group("training")
     group.add_argument("--epochs", type=positive_int, default=10, help="passes over the images")
-    group.add_argument("--batch-size", type=positive_int, default=128, help="images a step")
+    group.add_argument("--valid-every", type=positive_int, default=1, help="epochs a measurement")
+    group.add_argument("--batch-size", type=batch_size, default=128, help="images a step")
     group.add_argument("--learning-rate", type=positive, default=learning_rate, help="Adam's peak")
     group.add_argument("--schedule", choices=SCHEDULES, default="one-cycle", help="learning rate")
     group.add_argument("--flip", choices=FLIPS, default="alternate", help="left-right mirroring")
@@ -88,6 +95,7 @@ def add_classifier_options(parser: Parser) -> None:
     group = parser.add_argument_group("classifier")
     group.add_argument("--label-fraction", type=fraction, default=1.0, help="labels used, (0, 1]")
     group.add_argument("--label-smoothing", type=probability, default=0.1, help="in the train loss")
+    group.add_argument("--freeze-encoder", action="store_true", help="train the head alone")
     group.add_argument("--skip-test", action="store_true", help="for tuning: leave the test set be")
 
 

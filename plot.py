@@ -88,6 +88,7 @@ def draw(runs: dict, img_dir: Path, data_dir: str) -> None:
             print(f"example_pretrained.png left as it is: {error}")
         else:
             figures.draw_examples(pretrained[0], dataset, img_dir / "example_pretrained.png")
+    draw_study(runs, img_dir)
     for name, found in (
         (BASELINE, baseline),
         (AUTOENCODER, autoencoders),
@@ -95,6 +96,38 @@ def draw(runs: dict, img_dir: Path, data_dir: str) -> None:
     ):
         if not found:
             print(f"some pictures left out, since there is no finished run of {name} (make report)")
+
+
+def draw_study(runs: dict, img_dir: Path) -> None:
+    """Draw what the study's runs show over label fractions, if there are any at fewer labels."""
+    import figures
+    from arms import PLAIN, PRETRAINED, SCRATCH
+    from results import accuracy
+    from study_report import contrasts, study_of
+
+    study = study_of(runs)
+    shown = contrasts(runs, study, (PRETRAINED, PLAIN))
+    if not any(contrast.label_fraction < 1 for contrast in shown):
+        return
+    accuracies = {
+        arm.name: {
+            fraction: [accuracy(run) for run in runs[arm.condition(fraction)]]
+            for fraction in study.epochs
+            if arm.condition(fraction) in runs
+        }
+        for arm in (SCRATCH, PRETRAINED, PLAIN)
+    }
+    figures.draw_label_efficiency(
+        {arm: found for arm, found in accuracies.items() if found},
+        img_dir / "label_efficiency.png",
+    )
+    differences, intervals = {}, {}
+    for contrast in shown:
+        arm, fraction = contrast.arm.name, contrast.label_fraction
+        values = [accuracy(ours) - accuracy(scratch) for scratch, ours in contrast.pairs]
+        differences.setdefault(arm, {})[fraction] = values
+        intervals.setdefault(arm, {})[fraction] = contrast.difference["interval"]
+    figures.draw_paired_differences(differences, intervals, img_dir / "paired_differences.png")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from results import (
     class_accuracy,
     hardest_mean,
 )
+from study_report import study_of, study_section
 from tables import defined, over_seeds, p_value, points, table
 
 # The course report that this project began as: mean class accuracy and the class Shirt. One run
@@ -36,6 +37,7 @@ def results_section(runs: dict[str, list[FinishedRun]], img_dir: str) -> str:
     else:
         sections = [
             *conclusion(comparison),
+            *study_section(runs, study_of(runs), img_dir),
             *overall_table(comparison),
             *pictures(img_dir),
             *class_tables(comparison),

@@ -36,8 +36,8 @@ def main(argv=None) -> None:
     from rundir import Run
     from training import Recipe, choose_compute
 
-    labels = percent("labels", args.label_fraction)
-    folder = args.run_dir or default_run_dir("baseline", args, labels)
+    parts = ["frozen" * args.freeze_encoder, percent("labels", args.label_fraction)]
+    folder = args.run_dir or default_run_dir("baseline", args, *parts)
     run = Run.open(folder, "baseline", configuration(args), overwrite=args.overwrite)
     if run.finished:
         return run.say_finished()
@@ -52,6 +52,7 @@ def main(argv=None) -> None:
         compute,
         label_fraction=args.label_fraction,
         label_smoothing=args.label_smoothing,
+        freeze_encoder=args.freeze_encoder,
         skip_test=args.skip_test,
     )
 

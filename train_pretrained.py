@@ -31,7 +31,6 @@ def parse_args(argv=None):
     group.add_argument(
         "--encoder-lr-scale", type=positive, default=1.0, help="share of the learning rate"
     )
-    group.add_argument("--freeze-encoder", action="store_true", help="train the head alone")
     add_machine_options(parser)
     add_run_options(parser, where="runs/pretrained/<encoder>-labels<percent>/seed<seed>")
     return parser.parse_args(argv)
@@ -63,8 +62,6 @@ def main(argv=None) -> None:
     dataset = load_dataset(args.dataset, args.data_dir)
     model = new_alexnet(args.width, len(dataset.classes), args.seed)
     hand_over(encoder["state"], model, source)
-    if args.freeze_encoder:
-        model.freeze_encoder()
     train_classifier(
         run,
         model,
@@ -73,6 +70,7 @@ def main(argv=None) -> None:
         compute,
         label_fraction=args.label_fraction,
         label_smoothing=args.label_smoothing,
+        freeze_encoder=args.freeze_encoder,
         encoder_lr_scale=args.encoder_lr_scale,
         skip_test=args.skip_test,
     )

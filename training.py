@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -98,6 +99,7 @@ class Recipe:
     """How a model is trained; names, defaults and meaning as on the command line."""
 
     epochs: int
+    valid_every: int
     batch_size: int
     learning_rate: float
     schedule: str
@@ -179,11 +181,12 @@ def fit(
         steps: batches an epoch.
         epoch_of: the batches of an epoch, a function of the epoch alone.
         loss_of: (forward, *batch) to the batch's mean loss.
-        evaluate: forward to what is measured after each epoch, without randomness.
+        evaluate: forward to what is measured after an epoch, without randomness.
         parameters: Adam's parameter groups; all of the model's where None.
 
     Returns:
-        history, a row an epoch: mean losses over the images, the rate at the epoch's end.
+        history, a row for each epoch that was measured: mean losses over the images, the train
+        loss since the row before; the rate at the epoch's end.
 
     Raises:
         UserError: the loss is no longer a number.
@@ -192,19 +195,23 @@ def fit(
     optimizer = torch.optim.Adam(groups, lr=recipe.learning_rate, fused=True)
     scheduler = make_scheduler(optimizer, recipe.schedule, steps * recipe.epochs)
     history = restore(run, model, optimizer, scheduler)
+    done = history[-1]["epoch"] if history else 0
     forward = compute.callable(model)
-    with Progress(recipe.epochs, steps, len(history)) as progress:
-        for epoch in range(len(history), recipe.epochs):
+    with Progress(recipe.epochs, steps, done) as progress:
+        for leg in legs(done, recipe.epochs, recipe.valid_every):
             started = time.perf_counter()
-            torch.manual_seed(derive_seed(recipe.seed, "model", epoch + 1))
             model.train()
-            train_loss = train_epoch(
-                forward, optimizer, scheduler, epoch_of(epoch), loss_of, compute, progress
-            )
+            losses = []
+            for epoch in leg:
+                torch.manual_seed(derive_seed(recipe.seed, "model", epoch + 1))
+                batches = epoch_of(epoch)
+                losses.append(
+                    train_epoch(forward, optimizer, scheduler, batches, loss_of, compute, progress)
+                )
             model.eval()
             row = {
-                "epoch": epoch + 1,
-                "train_loss": train_loss,
+                "epoch": leg.stop,
+                "train_loss": sum(losses) / len(losses),
                 **evaluate(forward),
                 "learning_rate": scheduler.get_last_lr()[-1],
                 "seconds": time.perf_counter() - started,
@@ -213,6 +220,12 @@ def fit(
             keep(run, model, optimizer, scheduler, history)
             progress.end_epoch(row)
     return history
+
+
+def legs(done: int, epochs: int, valid_every: int) -> list[range]:
+    """The epochs still to train, cut after each that is measured: every n-th and the last."""
+    ends = [*range(done + valid_every, epochs, valid_every), epochs]
+    return [range(a, b) for a, b in pairwise([done, *ends]) if a < b]
 
 
 def make_scheduler(
@@ -280,5 +293,5 @@ def restore(run, model, optimizer, scheduler) -> list[dict]:
     optimizer.load_state_dict(state["optimizer"])
     scheduler.load_state_dict(state["scheduler"])
     run.write_history(state["history"])  # the kill may have come between the two
-    print(f"going on after epoch {len(state['history'])}", flush=True)
+    print(f"going on after epoch {state['history'][-1]['epoch']}", flush=True)
     return state["history"]

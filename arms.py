@@ -1,0 +1,130 @@
+"""The study's grid: arms, label fractions and seeds, and the runs that fill it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from options import percent
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A recipe; all arms share the seed's split, batch order, augmentation and classifier start.
+
+    `encoder` is the pretraining's condition, None for a random start; `variant` is the word for
+    the arm's own `options` in a condition's name. `extra` gives scratch the pretraining's epochs.
+    """
+
+    name: str
+    encoder: str | None = None
+    variant: str = ""
+    options: tuple[str, ...] = ()
+    extra: bool = False
+
+    def condition(self, label_fraction: float) -> str:
+        """`<arm>/<condition>` of the arm's runs, as the training scripts name them."""
+        parts = [self.encoder, self.variant, percent("labels", label_fraction)]
+        family = "pretrained" if self.encoder else "baseline"
+        return f"{family}/{'-'.join(part for part in parts if part)}"
+
+
+# Pretrainings by their conditions, with what pretrain_autoencoder.py is told for them.
+ENCODERS = {
+    "mask": (),
+    "none": ("--corruption", "none"),
+    "none-noskips": ("--corruption", "none", "--no-skips"),
+    "mask-noskips": ("--no-skips",),
+    "noise": ("--corruption", "noise"),
+    "mask-images10": ("--train-fraction", "0.1"),
+}
+FROZEN = ("--freeze-encoder",)
+
+SCRATCH = Arm("from scratch")
+PRETRAINED = Arm("pretrained (masked patches)", "mask")
+PLAIN = Arm("plain autoencoder, the original's", "none")
+PLAIN_NO_SKIPS = Arm("plain autoencoder without skips", "none-noskips")
+MASK_NO_SKIPS = Arm("masked patches without skips", "mask-noskips")
+NOISE = Arm("noise", "noise")
+FEWER_IMAGES = Arm("pretrained on 10 % of the images", "mask-images10")
+FROZEN_RANDOM = Arm("frozen random encoder", None, "frozen", FROZEN)
+FROZEN_PRETRAINED = Arm("frozen pretrained encoder", "mask", "frozen", FROZEN)
+EXTRA = Arm("from scratch, with the pretraining's epochs", None, "extra", extra=True)
+ARMS = (
+    SCRATCH,
+    PRETRAINED,
+    PLAIN,
+    PLAIN_NO_SKIPS,
+    MASK_NO_SKIPS,
+    NOISE,
+    FEWER_IMAGES,
+    FROZEN_RANDOM,
+    FROZEN_PRETRAINED,
+    EXTRA,
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One arm at one label fraction, over the seeds 0 to `seeds` - 1."""
+
+    arm: Arm
+    label_fraction: float
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Study:
+    """What is compared on one data set.
+
+    Args:
+        epochs: of classification, by label fraction; chosen for scratch on validation.
+        pretraining_epochs: passes over the images without labels.
+        measurements: how often a classification is validated.
+        options: given to every run.
+        blocks: the cells, in blocks in the order of what a claim needs.
+    """
+
+    epochs: dict[float, int]
+    pretraining_epochs: int
+    measurements: int
+    options: tuple[str, ...]
+    blocks: tuple[tuple[Cell, ...], ...]
+
+    def cells(self) -> Iterator[Cell]:
+        for block in self.blocks:
+            yield from block
+
+    def epochs_of(self, cell: Cell) -> int:
+        extra = round(self.pretraining_epochs / cell.label_fraction) if cell.arm.extra else 0
+        return self.epochs[cell.label_fraction] + extra
+
+
+def cells(arms: tuple[Arm, ...], seeds: dict[float, int]) -> tuple[Cell, ...]:
+    """Each arm at each label fraction, with the seeds for that fraction."""
+    return tuple(Cell(arm, fraction, n) for arm in arms for fraction, n in seeds.items())
+
+
+FASHION = Study(
+    epochs={0.01: 100, 0.05: 40, 0.1: 30, 0.3: 15, 1.0: 10},
+    pretraining_epochs=10,
+    measurements=5,
+    options=(),
+    blocks=(
+        cells((SCRATCH, PRETRAINED), {0.01: 10, 0.1: 10, 1.0: 6}),
+        cells((PLAIN,), {0.01: 10, 0.1: 10, 1.0: 6}),
+        cells((FROZEN_RANDOM, FROZEN_PRETRAINED, EXTRA), {0.01: 6, 0.1: 6}),
+        cells((PLAIN_NO_SKIPS, MASK_NO_SKIPS, NOISE, FEWER_IMAGES), {0.01: 6}),
+        cells((SCRATCH, PRETRAINED), {0.05: 6, 0.3: 6}),
+    ),
+)
+# A miniature of the whole, in minutes: digits are not mirrored, since they have a left and a right.
+DIGITS = Study(
+    epochs={0.1: 20, 1.0: 4},
+    pretraining_epochs=4,
+    measurements=4,
+    options=("--dataset", "digits", "--width", "0.1", "--flip", "none", "--shift", "1"),
+    blocks=(
+        cells((SCRATCH, PRETRAINED), {0.1: 6, 1.0: 2}),
+        cells(ARMS[2:], {0.1: 2}),
+    ),
+)
+STUDIES = {"fashion": FASHION, "digits": DIGITS}

@@ -1,0 +1,172 @@
+"""README's answer over label fractions and seeds: tables and sentences, from finished runs."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from arms import ARMS, PRETRAINED, SCRATCH, STUDIES, Arm, Study
+from metrics import MIN_SEEDS, SIGNIFICANCE, holm, paired_difference, summary
+from results import FinishedRun, accuracy
+from tables import p_value, points, table
+
+Runs = dict[str, list[FinishedRun]]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One arm beside scratch at one label fraction, over the seeds that both have."""
+
+    arm: Arm
+    label_fraction: float
+    pairs: tuple[tuple[FinishedRun, FinishedRun], ...]
+
+    @classmethod
+    def of(cls, runs: Runs, arm: Arm, label_fraction: float) -> "Contrast":
+        scratch = {run.seed: run for run in runs.get(SCRATCH.condition(label_fraction), [])}
+        ours = runs.get(arm.condition(label_fraction), [])
+        pairs = tuple((scratch[run.seed], run) for run in ours if run.seed in scratch)
+        return cls(arm, label_fraction, pairs)
+
+    @cached_property
+    def difference(self) -> dict:
+        """The arm less scratch in test accuracy, as `metrics.paired_difference`."""
+        return paired_difference(*zip(*[map(accuracy, pair) for pair in self.pairs], strict=True))
+
+    @property
+    def is_basis(self) -> bool:
+        """Whether there are seeds enough for a claim."""
+        return len(self.pairs) >= MIN_SEEDS
+
+
+def study_of(runs: Runs) -> Study:
+    """The study whose data set these runs are on."""
+    first = next((found[0] for found in runs.values()), None)
+    return STUDIES["digits" if first and first.config["data"]["name"] == "digits" else "fashion"]
+
+
+def contrasts(runs: Runs, study: Study, arms: tuple[Arm, ...] = ARMS) -> list[Contrast]:
+    """Every arm but scratch at every label fraction where it has a pair."""
+    everything = [
+        Contrast.of(runs, arm, fraction)
+        for arm in arms
+        if arm != SCRATCH
+        for fraction in sorted(study.epochs)
+    ]
+    return [contrast for contrast in everything if contrast.pairs]
+
+
+def study_section(runs: Runs, study: Study, img_dir: str) -> list[str]:
+    """README's part on seeds and label fractions; empty without a pair at fewer labels."""
+    found = contrasts(runs, study)
+    if not any(contrast.label_fraction < 1 for contrast in found):
+        return []
+    return [
+        "### With fewer labels",
+        "",
+        *[f"- {answer(c)}" for c in found if c.arm == PRETRAINED],
+        "",
+        f"![Test accuracy against the share of labels]({img_dir}/label_efficiency.png)",
+        "",
+        f"![Paired differences, seed by seed]({img_dir}/paired_differences.png)",
+        "",
+        *accuracy_table(runs, study),
+        *difference_table(found),
+        *cost_table(runs, study),
+    ]
+
+
+def answer(contrast: Contrast) -> str:
+    """What the pairs of one contrast show, in a sentence that claims no more than they do."""
+    difference, share = contrast.difference, f"{contrast.label_fraction:.0%} of the labels"
+    gap = f"{points(difference['mean'])} points over {difference['n']} paired seeds"
+    if not contrast.is_basis:
+        return f"With {share}: {gap}, no basis for a claim (fewer than {MIN_SEEDS})."
+    low, high = difference["interval"] or (difference["mean"],) * 2
+    verdict = "**no difference was found**"
+    if difference["p"] < SIGNIFICANCE and low * high > 0:
+        verdict = f"**pretraining {'helps' if difference['mean'] > 0 else 'harms'}**"
+    return (
+        f"With {share} {verdict}: {gap} (95 % interval {points(low)} to {points(high)}; exact "
+        f"sign-flip test, {p_value(difference['p'])})."
+    )
+
+
+def accuracy_table(runs: Runs, study: Study) -> list[str]:
+    """Test accuracy, an arm a row and a label fraction a column."""
+    fractions = sorted(study.epochs)
+    rows = []
+    for arm in ARMS:
+        found = [runs.get(arm.condition(fraction), []) for fraction in fractions]
+        if any(found):
+            rows.append([arm.name, *map(accuracy_cell, found)])
+    used = [k for k in range(len(fractions)) if any(row[k + 1] for row in rows)]
+    header = ["Arm", *(f"{fractions[k]:.0%} of the labels" for k in used)]
+    epochs = ", ".join(f"{study.epochs[fractions[k]]} at {fractions[k]:.0%}" for k in used)
+    return [
+        "Test accuracy in percent, mean ± standard deviation over seeds, with the number of seeds. "
+        f"Every encoder was pretrained on images without labels; epochs of classification: {epochs}"
+        ", chosen for the arm from scratch on validation.",
+        "",
+        *table(header, [[row[0], *(row[k + 1] for k in used)] for row in rows]),
+        "",
+    ]
+
+
+def accuracy_cell(found: list[FinishedRun]) -> str:
+    if not found:
+        return ""
+    figures = summary([100 * accuracy(run) for run in found])
+    spread = "" if figures["std"] is None else f" ± {figures['std']:.2f}"
+    return f"{figures['mean']:.2f}{spread} ({figures['n']})"
+
+
+def difference_table(found: list[Contrast]) -> list[str]:
+    """Each arm less scratch, with interval, p and Holm's correction over the claims."""
+    claims = [contrast for contrast in found if contrast.is_basis]
+    corrected = dict(
+        zip(claims, holm([c.difference["p"] for c in claims]) if claims else [], strict=True)
+    )
+    rows = []
+    for contrast in found:
+        difference = contrast.difference
+        interval = difference["interval"]
+        rows.append(
+            [
+                contrast.arm.name,
+                f"{contrast.label_fraction:.0%}",
+                str(difference["n"]),
+                points(difference["mean"]),
+                " to ".join(map(points, interval)) if interval and contrast.is_basis else "–",
+                p_value(difference["p"], name="") if contrast.is_basis else "too few seeds",
+                p_value(corrected[contrast], name="") if contrast.is_basis else "–",
+            ]
+        )
+    header = ["Arm, less from scratch", "Labels", "Pairs", "Points", "95 % interval", "p"]
+    return [
+        "Paired differences in test accuracy: BCa bootstrap interval, exact sign-flip test, and "
+        f"the same after Holm's correction over the {len(claims)} rows. Fewer than {MIN_SEEDS} "
+        "pairs are shown and are no basis for a claim.",
+        "",
+        *table([*header, "p, Holm"], rows),
+        "",
+    ]
+
+
+def cost_table(runs: Runs, study: Study) -> list[str]:
+    """Processor hours of the study's runs, by condition."""
+    wanted = {f"autoencoder/{cell.arm.encoder}" for cell in study.cells() if cell.arm.encoder}
+    wanted |= {cell.arm.condition(cell.label_fraction) for cell in study.cells()}
+    hours = {name: sum(map(processor_hours, runs[name])) for name in runs if name in wanted}
+    rows = [[f"`{name}`", str(len(runs[name])), f"{hours[name]:.2f}"] for name in hours]
+    rows.append(["all", str(sum(len(runs[name]) for name in hours)), f"{sum(hours.values()):.2f}"])
+    return [
+        "What it took, training and validation, in hours of one processor core:",
+        "",
+        *table(["Runs", "Number", "Core hours"], rows),
+        "",
+    ]
+
+
+def processor_hours(run: FinishedRun) -> float:
+    return float(np.sum(run.history["seconds"])) * run.config["environment"]["threads"] / 3600
