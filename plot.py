@@ -126,7 +126,8 @@ def draw_study(runs: dict, img_dir: Path) -> None:
         arm, fraction = contrast.arm.name, contrast.label_fraction
         values = [accuracy(ours) - accuracy(scratch) for scratch, ours in contrast.pairs]
         differences.setdefault(arm, {})[fraction] = values
-        intervals.setdefault(arm, {})[fraction] = contrast.difference["interval"]
+        interval = contrast.difference["interval"] if contrast.is_basis else None
+        intervals.setdefault(arm, {})[fraction] = interval
     figures.draw_paired_differences(differences, intervals, img_dir / "paired_differences.png")
 
 

@@ -1,5 +1,6 @@
 """Compare the arms over label fractions and seeds: run by run, and only what is missing."""
 
+from contextlib import contextmanager
 from pathlib import Path
 
 from arms import STUDIES
@@ -7,6 +8,7 @@ from errors import UserError, exit_cleanly
 from options import Parser, positive_int
 
 BACKENDS = ("threading", "loky", "dask")
+CONNECTION_TIMEOUT = 10  # seconds
 
 
 def parse_args(argv=None):
@@ -53,20 +55,27 @@ def list_jobs(jobs: list, runs_dir: Path) -> None:
         print(f"{job.folder.relative_to(runs_dir)}: {job.script} {' '.join(job.options)}")
 
 
+@contextmanager
 def backend(name: str, scheduler: str | None):
-    """The context in which joblib hands its tasks to `name`."""
+    """While it lasts, joblib hands its tasks to `name`."""
     from joblib import parallel_config
 
     if name != "dask":
-        return parallel_config(backend=name)
+        with parallel_config(backend=name):
+            yield
+        return
     try:
         from distributed import Client
     except ImportError as error:
         raise UserError("--backend dask needs a package: pip install distributed") from error
     if not scheduler:
         raise UserError("--backend dask needs the cluster's address: give --scheduler")
-    client = Client(scheduler)
-    return parallel_config(backend="dask", client=client)
+    try:
+        client = Client(scheduler, timeout=CONNECTION_TIMEOUT)
+    except (OSError, ValueError) as error:
+        raise UserError(f"no Dask cluster answers at --scheduler {scheduler}") from error
+    with client, parallel_config(backend="dask", client=client):
+        yield
 
 
 def run_waves(waves: list[list], options: tuple[str, ...], workers: int, estimate) -> list[str]:

@@ -1,0 +1,181 @@
+"""The study: which runs it does, on what, and what README says of them."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from distributed import LocalCluster
+from test_report import first_images_wrong, write_run
+
+import arms
+import train_baseline
+import train_pretrained
+from arms import PRETRAINED, SCRATCH, STUDIES, Cell, Study, cells
+from jobs import Estimate, Job, classifier_job, missing
+from options import default_run_dir, percent
+from plot import main as plot
+from results import find_runs
+from study import main as study
+from study_report import Contrast, answer, processor_hours
+
+SMALL = ("--dataset", "digits", "--width", "0.1", "--flip", "none")
+
+
+def tiny_study(*blocks, options=SMALL) -> Study:
+    return Study({0.1: 2, 1.0: 1}, 1, 1, options, blocks)
+
+
+@pytest.fixture
+def tiny(monkeypatch):
+    """Two runs that need nothing and, after an encoder, one that does."""
+    blocks = (cells((SCRATCH,), {0.1: 2}), (Cell(PRETRAINED, 0.1, 1),))
+    monkeypatch.setitem(STUDIES, "digits", tiny_study(*blocks))
+
+
+def finish(job: Job):
+    job.folder.mkdir(parents=True)
+    for name in ("metrics.json", job.result):
+        (job.folder / name).write_text("{}")
+    (job.folder / "history.csv").write_text("epoch,seconds\n1,30\n2,34\n")
+
+
+def test_encoders_come_before_what_starts_from_them(tmp_path):
+    block = cells((SCRATCH, PRETRAINED), {0.1: 3, 1.0: 1})
+    encoders, classifiers = missing(tiny_study(block), tmp_path, range(2))
+    assert [job.condition for job in encoders] == ["autoencoder/mask"] * 2
+    assert [job.seed for job in classifiers] == [0, 0, 0, 0, 1, 1]
+    assert classifiers[2].options[-2:] == ("--encoder", str(encoders[0].folder / "encoder.pt"))
+
+
+def test_only_what_is_missing_is_run(tmp_path):
+    block = cells((SCRATCH, PRETRAINED), {0.1: 1})
+    plan = tiny_study(block)
+    encoders, classifiers = missing(plan, tmp_path, range(1))
+    for job in (*encoders, *classifiers):
+        finish(job)
+    assert missing(plan, tmp_path, range(1)) == []
+    # Weights are not in git: an encoder is made again only for a classifier that needs it.
+    (encoders[0].folder / "encoder.pt").unlink()
+    assert missing(plan, tmp_path, range(1)) == []
+    shutil.rmtree(classifiers[1].folder)
+    assert missing(plan, tmp_path, range(1)) == [encoders, classifiers[1:]]
+
+
+def test_an_encoder_is_made_once_for_all_blocks(tmp_path):
+    blocks = (cells((PRETRAINED,), {0.1: 1}), cells((PRETRAINED,), {1.0: 1}))
+    waves = missing(tiny_study(*blocks), tmp_path, range(1))
+    assert [len(wave) for wave in waves] == [1, 1, 1]
+
+
+def test_the_time_left(tmp_path):
+    plan = tiny_study(cells((SCRATCH,), {0.1: 3, 1.0: 1}))
+    (wave,) = missing(plan, tmp_path, range(3))
+    assert "no estimate" in Estimate(plan, tmp_path).left(wave, 1)
+    finish(wave[0])  # 64 s for 2 epochs of a tenth: 320 s a pass
+    (wave,) = missing(plan, tmp_path, range(3))
+    estimate = Estimate(plan, tmp_path)
+    assert [estimate.seconds(job) for job in wave] == [320, 64, 64]
+    assert estimate.left(wave, 2) == "about 0 h 04 min left"  # 224 s
+
+
+def test_scratch_with_the_pretrainings_epochs_sees_as_many_images():
+    plan = tiny_study(cells((arms.EXTRA,), {0.1: 1}))
+    assert plan.epochs_of(next(plan.cells())) == 2 + 10
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_conditions_are_named_as_the_scripts_name_them(name, tmp_path):
+    """Options of every cell are accepted, and lead to the same folder without --run-dir."""
+    for cell in STUDIES[name].cells():
+        job = classifier_job(STUDIES[name], cell, 3, tmp_path)
+        script = train_pretrained if cell.arm.encoder else train_baseline
+        args = script.parse_args([*job.options, "--seed", "3"])
+        args.dataset = "fashion"  # which has no name in front
+        parts = [cell.arm.encoder or "", "frozen" * args.freeze_encoder, "extra" * cell.arm.extra]
+        labels = percent("labels", args.label_fraction)
+        family = "pretrained" if cell.arm.encoder else "baseline"
+        assert f"runs/{job.condition}/seed3" == default_run_dir(family, args, *parts, labels)
+
+
+def test_the_study_runs_what_is_missing(tiny, tmp_path, capsys):
+    options = ["--dataset", "digits", "--runs-dir", str(tmp_path)]
+    study([*options, "--dry-run"])
+    assert capsys.readouterr().out.count("train_baseline.py --dataset digits") == 2
+    assert not list(tmp_path.iterdir())
+    study([*options, "--jobs", "2"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("4 runs are missing")
+    assert "[4/4] pretrained/mask-labels10/seed0: test accuracy" in lines[-1]
+    encoder = find_runs(tmp_path)["autoencoder/mask"][0]
+    (classifier,) = find_runs(tmp_path)["pretrained/mask-labels10"]
+    assert classifier.config["options"]["encoder"]["seed"] == encoder.seed
+    assert classifier.history["epoch"] == [2]
+    study(options)
+    assert capsys.readouterr().out.startswith("0 runs are missing")
+
+
+def test_the_study_on_a_dask_cluster(tiny, tmp_path, capsys):
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        options = ["--dataset", "digits", "--runs-dir", str(tmp_path), "--jobs", "2"]
+        study([*options, "--backend", "dask", "--scheduler", cluster.scheduler_address])
+    assert "[4/4]" in capsys.readouterr().out
+    assert len(find_runs(tmp_path)["baseline/labels10"]) == 2
+
+
+def test_dask_needs_an_address(fails, tmp_path):
+    options = ["--dataset", "digits", "--runs-dir", tmp_path, "--backend", "dask"]
+    line = fails(study, *options)
+    assert "--scheduler" in line
+    line = fails(study, *options, "--scheduler", "tcp://127.0.0.1:9")
+    assert "no Dask cluster answers" in line
+
+
+def test_a_run_that_fails_is_named(monkeypatch, tmp_path, fails):
+    plan = tiny_study(cells((SCRATCH,), {0.1: 1}), options=(*SMALL, "--schedule", "never"))
+    monkeypatch.setitem(STUDIES, "digits", plan)
+    line = fails(study, "--dataset", "digits", "--runs-dir", tmp_path)
+    assert "baseline/labels10/seed0" in line
+    assert "--schedule" in line
+
+
+def pairs(tmp_path, seeds, ours, fraction=0.1):
+    for seed in range(seeds):
+        wrong = 40 + seed % 3
+        write_run(tmp_path, SCRATCH.condition(fraction), seed, first_images_wrong(wrong))
+        write_run(tmp_path, PRETRAINED.condition(fraction), seed, first_images_wrong(ours(seed)))
+    return Contrast.of(find_runs(tmp_path), PRETRAINED, fraction)
+
+
+def test_a_claim_needs_seeds_and_a_clear_difference(tmp_path):
+    few = answer(pairs(tmp_path / "few", 5, lambda seed: 20))
+    assert "no basis for a claim" in few
+    clear = answer(pairs(tmp_path / "clear", 6, lambda seed: 20))
+    assert "**pretraining helps**: +10.50 points over 6 paired seeds" in clear  # of 200 images
+    assert "p = 0.031" in clear  # 2 / 2**6
+    harm = answer(pairs(tmp_path / "harm", 6, lambda seed: 60))
+    assert "**pretraining harms**" in harm
+    none = answer(pairs(tmp_path / "none", 6, lambda seed: 40 + 5 * (-1) ** seed))
+    assert "**no difference was found**" in none
+
+
+def test_readme_shows_the_study(tmp_path):
+    pairs(tmp_path / "runs", 6, lambda seed: 20)
+    pairs(tmp_path / "runs", 2, lambda seed: 20, fraction=1.0)
+    readme = tmp_path / "README.md"
+    folders = ["--runs-dir", str(tmp_path / "runs"), "--img-dir", str(tmp_path / "img")]
+    plot([*folders, "--readme", str(readme), "--data-dir", str(tmp_path)])
+    text = readme.read_text()
+    assert "| from scratch | 79.50 ± 0.45 (6) | 79.75 ± 0.35 (2) |" in text
+    assert "| pretrained (masked patches) | 10% | 6 | +10.50 |" in text
+    assert "| too few seeds | – |" in text
+    assert "| all | 16 | 0.53 |" in text  # 16 runs of 60 s on 2 threads
+    names = {path.name for path in (tmp_path / "img").iterdir()}
+    assert {"label_efficiency.png", "paired_differences.png"} <= names
+
+
+def test_processor_hours(tmp_path):
+    folder = write_run(tmp_path, SCRATCH.condition(1.0), 0)
+    (run,) = find_runs(tmp_path)[SCRATCH.condition(1.0)]
+    assert json.loads((folder / "config.json").read_text())["environment"]["threads"] == 2
+    assert processor_hours(run) == pytest.approx(np.float64(60 * 2 / 3600))
