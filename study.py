@@ -16,7 +16,7 @@ def parse_args(argv=None):
     group = parser.add_argument_group("study")
     group.add_argument("--dataset", choices=STUDIES, default="fashion", help="digits: a miniature")
     group.add_argument("--data-dir", default="data", help="holds FashionMNIST/raw/*.gz")
-    group.add_argument("--runs-dir", type=Path, default="runs", help="where the runs are kept")
+    group.add_argument("--runs-dir", type=Path, default="runs/study", help="for the runs")
     group.add_argument("--seeds", type=positive_int, default=10, help="only the first so many")
     group.add_argument("--dry-run", action="store_true", help="list the missing runs and stop")
     group = parser.add_argument_group("machine")
