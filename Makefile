@@ -2,6 +2,8 @@
 # make demo     the same pipeline on scikit-learn's digits, without a download, into demo/
 # make test     installs, lint, tests
 # make ablation the runs behind README's table of ingredients
+# make study    the comparison over seeds and label fractions: hours, and goes on where it was cut
+# make speed    the benchmark behind README's table of speeds
 #
 # DATA_DIR=...  a folder that holds FashionMNIST/raw/*.gz, for a machine without internet
 # PYTHON=...    the Python to make the environment with
@@ -15,7 +17,7 @@ BASELINE := runs/baseline/labels100/$(RESULT)
 AUTOENCODER := runs/autoencoder/mask/$(RESULT)
 PRETRAINED := runs/pretrained/mask-labels100/$(RESULT)
 
-.PHONY: report demo test ablation
+.PHONY: report demo test ablation study speed
 .DELETE_ON_ERROR:
 
 report: .venv/installed $(BASELINE) $(AUTOENCODER) $(PRETRAINED)
@@ -47,19 +49,26 @@ test: .venv/installed-dev
 	$(BIN)/python -m pytest
 
 # Each variant changes one thing, at half the default width to save time. Validation decides; the
-# test set is not read. What the width brings, the baseline shows.
+# test set is not read. What the width brings, the baseline and twice its width show.
 ABLATION_full :=
 ABLATION_flip-none := --flip none
 ABLATION_shift-0 := --shift 0
 ABLATION_label-smoothing-0 := --label-smoothing 0
 ABLATION_schedule-constant := --schedule constant
-ABLATIONS := full flip-none shift-0 label-smoothing-0 schedule-constant
+ABLATION_width-1 := --width 1
+ABLATIONS := full flip-none shift-0 label-smoothing-0 schedule-constant width-1
 
 ablation: $(ABLATIONS:%=runs/ablation/%/$(RESULT))
 
 runs/ablation/%/$(RESULT): | .venv/installed
 	$(BIN)/python train_baseline.py --data-dir $(DATA_DIR) --skip-test --width 0.25 \
 		$(ABLATION_$*) --run-dir runs/ablation/$*/seed0
+
+study: .venv/installed
+	$(BIN)/python study.py --data-dir $(DATA_DIR)
+
+speed: .venv/installed
+	$(BIN)/python benchmark.py --data-dir $(DATA_DIR)
 
 .venv/installed: requirements.txt
 	$(PYTHON) -m venv .venv

@@ -99,8 +99,10 @@ def encoder_job(study: Study, cell: Cell, seed: int, runs_dir: Path) -> Job:
     )
 
 
-def missing(study: Study, runs_dir: Path, seeds: range) -> list[list[Job]]:
-    """The runs to do, in waves whose runs do not need each other.
+def missing(
+    study: Study, runs_dir: Path, seeds: range, label_fractions: list[float]
+) -> list[list[Job]]:
+    """The runs to do at these label fractions, in waves whose runs do not need each other.
 
     A block of the study gives two: the encoders that its missing classifiers start from (weights
     are not in git, so one may be needed again), and then these classifiers, seed by seed.
@@ -111,7 +113,9 @@ def missing(study: Study, runs_dir: Path, seeds: range) -> list[list[Job]]:
             (cell, seed)
             for seed in seeds
             for cell in block
-            if seed < cell.seeds and not classifier_job(study, cell, seed, runs_dir).finished
+            if seed < cell.seeds
+            and cell.label_fraction in label_fractions
+            and not classifier_job(study, cell, seed, runs_dir).finished
         ]
         encoders = dict.fromkeys(
             encoder_job(study, cell, seed, runs_dir) for cell, seed in todo if cell.arm.encoder

@@ -24,22 +24,23 @@ def main(argv=None) -> None:
     args = parse_args(argv)
     # Imported only now, so that --help and a mistyped option are answered at once.
     from report import results_section
-    from results import find_runs
+    from results import STUDY, find_runs
     from rundir import write_atomically
     from tables import NEW_README, insert
 
     if not args.runs_dir.is_dir():
         raise UserError(f"'{args.runs_dir}' is not a folder of runs: train first (make report)")
-    runs = find_runs(args.runs_dir)
-    for folder in sorted(args.runs_dir.glob("*/*/seed*")):
+    runs, study_runs = find_runs(args.runs_dir), find_runs(args.runs_dir / STUDY)
+    for folder in sorted(args.runs_dir.glob("**/seed*")):
         if not (folder / "metrics.json").exists():
             print(f"left out, since it is not finished: {folder}")
     before = args.readme.read_bytes().decode() if args.readme.exists() else NEW_README
     img_dir = Path(os.path.relpath(args.img_dir, args.readme.parent)).as_posix()
-    after = insert(before, results_section(runs, img_dir), str(args.readme))
+    after = insert(before, results_section(runs, study_runs, img_dir), str(args.readme))
     if args.check:
         return check(before, after, args.readme)
     draw(runs, args.img_dir, args.data_dir)
+    draw_study(study_runs, args.img_dir)
     write_atomically(args.readme, after.encode())
     print(f"written: {args.readme}")
 
@@ -88,7 +89,6 @@ def draw(runs: dict, img_dir: Path, data_dir: str) -> None:
             print(f"example_pretrained.png left as it is: {error}")
         else:
             figures.draw_examples(pretrained[0], dataset, img_dir / "example_pretrained.png")
-    draw_study(runs, img_dir)
     for name, found in (
         (BASELINE, baseline),
         (AUTOENCODER, autoencoders),
@@ -99,7 +99,7 @@ def draw(runs: dict, img_dir: Path, data_dir: str) -> None:
 
 
 def draw_study(runs: dict, img_dir: Path) -> None:
-    """Draw what the study's runs show over label fractions, if there are any at fewer labels."""
+    """Draw what the study's runs show over label fractions and seeds, if there are pairs."""
     import figures
     from arms import PLAIN, PRETRAINED, SCRATCH
     from results import accuracy
@@ -107,7 +107,7 @@ def draw_study(runs: dict, img_dir: Path) -> None:
 
     study = study_of(runs)
     shown = contrasts(runs, study, (PRETRAINED, PLAIN))
-    if not any(contrast.label_fraction < 1 for contrast in shown):
+    if not shown:
         return
     accuracies = {
         arm.name: {

@@ -15,7 +15,7 @@ from results import (
     class_accuracy,
     hardest_mean,
 )
-from study_report import study_of, study_section
+from study_report import study_section
 from tables import defined, over_seeds, p_value, points, table
 
 # The course report that this project began as: mean class accuracy and the class Shirt. One run
@@ -24,20 +24,23 @@ ORIGINAL = {"mean": (0.9122, 0.9089), "Shirt": (0.717, 0.767)}
 QUICK = 0.99  # how fast an arm learns: epochs to this share of the baseline's last accuracy
 
 
-def results_section(runs: dict[str, list[FinishedRun]], img_dir: str) -> str:
+def results_section(
+    runs: dict[str, list[FinishedRun]], study_runs: dict[str, list[FinishedRun]], img_dir: str
+) -> str:
     """README's generated part.
 
     Args:
-        runs: as `find_runs` gives them.
+        runs, study_runs: of the main job and of the study, as `find_runs` gives them.
         img_dir: the pictures' folder, as seen from the README.
     """
     comparison = Comparison.of(runs)
+    study = study_section(study_runs, img_dir)
     if not comparison.pairs:
-        sections = ["No finished pair of runs yet: `make report` makes them."]
+        sections = ["No finished pair of runs yet: `make report` makes them.", "", *study]
     else:
         sections = [
             *conclusion(comparison),
-            *study_section(runs, study_of(runs), img_dir),
+            *study,
             *overall_table(comparison),
             *pictures(img_dir),
             *class_tables(comparison),
@@ -263,7 +266,7 @@ def provenance(runs: dict[str, list[FinishedRun]]) -> list[str]:
         return []
     places = sorted(
         {
-            f"{e['processor']}, {e['threads']} threads, {e['device']} {e['precision']}, "
+            f"{e['processor']}, {e['threads']} thread(s), {e['device']} {e['precision']}, "
             f"PyTorch {e['torch']}"
             for e in (run.config["environment"] for run in shown)
         }

@@ -13,6 +13,7 @@ from rundir import read_json
 # What the report compares: the condition of each arm's runs.
 BASELINE, PRETRAINED = "baseline/labels100", "pretrained/mask-labels100"
 AUTOENCODER, ABLATION = "autoencoder/mask", "ablation/"
+STUDY = "study"  # the folder below runs/ in which study.py keeps its runs
 HARDEST = ("T-shirt/top", "Pullover", "Shirt")
 
 

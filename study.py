@@ -5,7 +5,7 @@ from pathlib import Path
 
 from arms import STUDIES
 from errors import UserError, exit_cleanly
-from options import Parser, positive_int
+from options import Parser, fraction, positive_int
 
 BACKENDS = ("threading", "loky", "dask")
 CONNECTION_TIMEOUT = 10  # seconds
@@ -18,6 +18,9 @@ def parse_args(argv=None):
     group.add_argument("--data-dir", default="data", help="holds FashionMNIST/raw/*.gz")
     group.add_argument("--runs-dir", type=Path, default="runs/study", help="for the runs")
     group.add_argument("--seeds", type=positive_int, default=10, help="only the first so many")
+    group.add_argument(
+        "--label-fractions", nargs="+", type=fraction, help="only these (default: all)"
+    )
     group.add_argument("--dry-run", action="store_true", help="list the missing runs and stop")
     group = parser.add_argument_group("machine")
     group.add_argument("--jobs", type=positive_int, help="runs at a time (default: one a core)")
@@ -36,7 +39,10 @@ def main(argv=None) -> None:
     from jobs import Estimate, missing
 
     study, runs_dir = STUDIES[args.dataset], args.runs_dir.absolute()
-    waves = missing(study, runs_dir, range(args.seeds))
+    label_fractions = args.label_fractions or list(study.epochs)
+    if unknown := set(label_fractions) - set(study.epochs):
+        raise UserError(f"--label-fractions {unknown.pop():g}: choose from {list(study.epochs)}")
+    waves = missing(study, runs_dir, range(args.seeds), label_fractions)
     estimate = Estimate(study, runs_dir)
     workers = args.jobs or max(1, cpu_count() // args.threads)
     jobs = [job for wave in waves for job in wave]

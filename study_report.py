@@ -56,13 +56,18 @@ def contrasts(runs: Runs, study: Study, arms: tuple[Arm, ...] = ARMS) -> list[Co
     return [contrast for contrast in everything if contrast.pairs]
 
 
-def study_section(runs: Runs, study: Study, img_dir: str) -> list[str]:
-    """README's part on seeds and label fractions; empty without a pair at fewer labels."""
+def study_section(runs: Runs, img_dir: str) -> list[str]:
+    """README's part on seeds and label fractions; empty without a pair."""
+    study = study_of(runs)
     found = contrasts(runs, study)
-    if not any(contrast.label_fraction < 1 for contrast in found):
+    if not found:
         return []
+    width = found[0].pairs[0][0].config["options"]["width"]
     return [
-        "### With fewer labels",
+        "### Over seeds and label fractions",
+        "",
+        f"`study.py`'s answer, at width {width} so that many runs are possible; each seed has its "
+        "own split, encoder and classifier start, which all arms share:",
         "",
         *[f"- {answer(c)}" for c in found if c.arm == PRETRAINED],
         "",

@@ -33,6 +33,10 @@ def tiny(monkeypatch):
     monkeypatch.setitem(STUDIES, "digits", tiny_study(*blocks))
 
 
+def missing_of(plan: Study, runs_dir, seeds: int):
+    return missing(plan, runs_dir, range(seeds), list(plan.epochs))
+
+
 def finish(job: Job):
     job.folder.mkdir(parents=True)
     for name in ("metrics.json", job.result):
@@ -42,7 +46,7 @@ def finish(job: Job):
 
 def test_encoders_come_before_what_starts_from_them(tmp_path):
     block = cells((SCRATCH, PRETRAINED), {0.1: 3, 1.0: 1})
-    encoders, classifiers = missing(tiny_study(block), tmp_path, range(2))
+    encoders, classifiers = missing_of(tiny_study(block), tmp_path, 2)
     assert [job.condition for job in encoders] == ["autoencoder/mask"] * 2
     assert [job.seed for job in classifiers] == [0, 0, 0, 0, 1, 1]
     assert classifiers[2].options[-2:] == ("--encoder", str(encoders[0].folder / "encoder.pt"))
@@ -51,29 +55,36 @@ def test_encoders_come_before_what_starts_from_them(tmp_path):
 def test_only_what_is_missing_is_run(tmp_path):
     block = cells((SCRATCH, PRETRAINED), {0.1: 1})
     plan = tiny_study(block)
-    encoders, classifiers = missing(plan, tmp_path, range(1))
+    encoders, classifiers = missing_of(plan, tmp_path, 1)
     for job in (*encoders, *classifiers):
         finish(job)
-    assert missing(plan, tmp_path, range(1)) == []
+    assert missing_of(plan, tmp_path, 1) == []
     # Weights are not in git: an encoder is made again only for a classifier that needs it.
     (encoders[0].folder / "encoder.pt").unlink()
-    assert missing(plan, tmp_path, range(1)) == []
+    assert missing_of(plan, tmp_path, 1) == []
     shutil.rmtree(classifiers[1].folder)
-    assert missing(plan, tmp_path, range(1)) == [encoders, classifiers[1:]]
+    assert missing_of(plan, tmp_path, 1) == [encoders, classifiers[1:]]
 
 
 def test_an_encoder_is_made_once_for_all_blocks(tmp_path):
     blocks = (cells((PRETRAINED,), {0.1: 1}), cells((PRETRAINED,), {1.0: 1}))
-    waves = missing(tiny_study(*blocks), tmp_path, range(1))
+    waves = missing_of(tiny_study(*blocks), tmp_path, 1)
     assert [len(wave) for wave in waves] == [1, 1, 1]
+
+
+def test_some_label_fractions_only(tmp_path, fails):
+    plan = tiny_study(cells((SCRATCH,), {0.1: 2, 1.0: 2}))
+    (wave,) = missing(plan, tmp_path, range(2), [1.0])
+    assert [job.condition for job in wave] == ["baseline/labels100"] * 2
+    assert "choose from" in fails(study, "--dataset", "digits", "--label-fractions", 0.2)
 
 
 def test_the_time_left(tmp_path):
     plan = tiny_study(cells((SCRATCH,), {0.1: 3, 1.0: 1}))
-    (wave,) = missing(plan, tmp_path, range(3))
+    (wave,) = missing_of(plan, tmp_path, 3)
     assert "no estimate" in Estimate(plan, tmp_path).left(wave, 1)
     finish(wave[0])  # 64 s for 2 epochs of a tenth: 320 s a pass
-    (wave,) = missing(plan, tmp_path, range(3))
+    (wave,) = missing_of(plan, tmp_path, 3)
     estimate = Estimate(plan, tmp_path)
     assert [estimate.seconds(job) for job in wave] == [320, 64, 64]
     assert estimate.left(wave, 2) == "about 0 h 04 min left"  # 224 s
@@ -160,8 +171,8 @@ def test_a_claim_needs_seeds_and_a_clear_difference(tmp_path):
 
 
 def test_readme_shows_the_study(tmp_path):
-    pairs(tmp_path / "runs", 6, lambda seed: 20)
-    pairs(tmp_path / "runs", 2, lambda seed: 20, fraction=1.0)
+    pairs(tmp_path / "runs" / "study", 6, lambda seed: 20)
+    pairs(tmp_path / "runs" / "study", 2, lambda seed: 20, fraction=1.0)
     readme = tmp_path / "README.md"
     folders = ["--runs-dir", str(tmp_path / "runs"), "--img-dir", str(tmp_path / "img")]
     plot([*folders, "--readme", str(readme), "--data-dir", str(tmp_path)])
