@@ -123,8 +123,8 @@ DIGITS = Study(
     measurements=4,
     options=("--dataset", "digits", "--width", "0.1", "--flip", "none", "--shift", "1"),
     blocks=(
-        cells((SCRATCH, PRETRAINED), {0.1: 6, 1.0: 2}),
-        cells(ARMS[2:], {0.1: 2}),
+        cells((SCRATCH, PRETRAINED), {0.1: 6, 1.0: 1}),
+        cells(ARMS[2:], {0.1: 1}),
     ),
 )
 STUDIES = {"fashion": FASHION, "digits": DIGITS}
