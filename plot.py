@@ -24,8 +24,9 @@ def main(argv=None) -> None:
     args = parse_args(argv)
     # Imported only now, so that --help and a mistyped option are answered at once.
     from report import results_section
-    from results import STUDY, find_runs
-    from rundir import write_atomically
+    from results import BENCHMARK, STUDY, find_runs
+    from rundir import read_json, write_atomically
+    from speed import draw_speed
     from tables import NEW_README, insert
 
     if not args.runs_dir.is_dir():
@@ -34,13 +35,17 @@ def main(argv=None) -> None:
     for folder in sorted(args.runs_dir.glob("**/seed*")):
         if not (folder / "metrics.json").exists():
             print(f"left out, since it is not finished: {folder}")
+    benchmark = args.runs_dir / BENCHMARK
+    measured = read_json(benchmark) if benchmark.exists() else None
     before = args.readme.read_bytes().decode() if args.readme.exists() else NEW_README
     img_dir = Path(os.path.relpath(args.img_dir, args.readme.parent)).as_posix()
-    after = insert(before, results_section(runs, study_runs, img_dir), str(args.readme))
+    after = insert(before, results_section(runs, study_runs, measured, img_dir), str(args.readme))
     if args.check:
         return check(before, after, args.readme)
     draw(runs, args.img_dir, args.data_dir)
     draw_study(study_runs, args.img_dir)
+    if measured:
+        draw_speed(measured, args.img_dir / "benchmark.png")
     write_atomically(args.readme, after.encode())
     print(f"written: {args.readme}")
 

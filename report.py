@@ -15,8 +15,9 @@ from results import (
     class_accuracy,
     hardest_mean,
 )
+from speed import speed_table
 from study_report import study_section
-from tables import defined, over_seeds, p_value, points, table
+from tables import defined, evidence, over_seeds, p_value, points, table, verdict
 
 # The course report that this project began as: mean class accuracy and the class Shirt. One run
 # an arm. The Trouser row of its second table has shifted columns, so that row is not compared.
@@ -25,12 +26,16 @@ QUICK = 0.99  # how fast an arm learns: epochs to this share of the baseline's l
 
 
 def results_section(
-    runs: dict[str, list[FinishedRun]], study_runs: dict[str, list[FinishedRun]], img_dir: str
+    runs: dict[str, list[FinishedRun]],
+    study_runs: dict[str, list[FinishedRun]],
+    measured: dict | None,
+    img_dir: str,
 ) -> str:
     """README's generated part.
 
     Args:
         runs, study_runs: of the main job and of the study, as `find_runs` gives them.
+        measured: what benchmark.py has written, if it has.
         img_dir: the pictures' folder, as seen from the README.
     """
     comparison = Comparison.of(runs)
@@ -46,7 +51,8 @@ def results_section(
             *class_tables(comparison),
             *original_table(comparison),
         ]
-    return "\n".join([*sections, *ablation_table(runs), *provenance(runs)]).strip("\n")
+    sections += [*ablation_table(runs), *speed_section(measured, img_dir), *provenance(runs)]
+    return "\n".join(sections).strip("\n")
 
 
 def conclusion(comparison: Comparison) -> list[str]:
@@ -56,22 +62,21 @@ def conclusion(comparison: Comparison) -> list[str]:
         for runs in zip(*comparison.pairs, strict=True)
     ]
     difference = comparison.difference(accuracy)
-    gap = f"{points(difference['mean'])} points"
     figures = (
         f"The test accuracy is {means[0]:.4f} from scratch and {means[1]:.4f} from the "
-        f"pretrained encoder, a difference of {gap}"
+        "pretrained encoder, a difference of "
     )
     if difference["n"] >= MIN_SEEDS:
-        low, high = difference["interval"] or (difference["mean"], difference["mean"])
-        clear = difference["p"] < SIGNIFICANCE and low * high > 0
-        verdict = "helps" if difference["mean"] > 0 else "harms"
-        claim = f"**Pretraining {verdict}**" if clear else "**No difference was found**"
+        words = ("Pretraining helps", "Pretraining harms", "No difference was found")
         text = (
-            f"{claim} over {difference['n']} paired seeds. {figures} (95 % interval "
-            f"{points(low)} to {points(high)}; exact sign-flip test, {p_value(difference['p'])})."
+            f"{verdict(difference, *words)} over {difference['n']} paired seeds. "
+            f"{figures}{evidence(difference)}."
         )
     else:
-        text = f"{figures}. {per_run_test(comparison)} {too_few(difference['n'])}"
+        text = (
+            f"{figures}{points(difference['mean'])} points. {per_run_test(comparison)} "
+            f"{too_few(difference['n'])}"
+        )
     return ["### Conclusion", "", text, "", learning_speed(comparison), ""]
 
 
@@ -257,6 +262,14 @@ def ablation_table(runs: dict[str, list[FinishedRun]]) -> list[str]:
         *table(["Recipe", "Validation accuracy", "Change, points", "Seconds an epoch"], rows),
         "",
     ]
+
+
+def speed_section(measured: dict | None, img_dir: str) -> list[str]:
+    """How fast it trains, from benchmark.py's figures."""
+    if not measured:
+        return []
+    picture = f"![Images per second of each training loop]({img_dir}/benchmark.png)"
+    return ["### How fast", "", picture, "", *speed_table(measured), ""]
 
 
 def provenance(runs: dict[str, list[FinishedRun]]) -> list[str]:

@@ -14,6 +14,7 @@ from rundir import read_json
 BASELINE, PRETRAINED = "baseline/labels100", "pretrained/mask-labels100"
 AUTOENCODER, ABLATION = "autoencoder/mask", "ablation/"
 STUDY = "study"  # the folder below runs/ in which study.py keeps its runs
+BENCHMARK = "benchmark.json"  # and what benchmark.py leaves there
 HARDEST = ("T-shirt/top", "Pullover", "Shirt")
 
 

@@ -1,14 +1,15 @@
 """README's answer over label fractions and seeds: tables and sentences, from finished runs."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from arms import ARMS, PRETRAINED, SCRATCH, STUDIES, Arm, Study
-from metrics import MIN_SEEDS, SIGNIFICANCE, holm, paired_difference, summary
+from metrics import MIN_SEEDS, holm, paired_difference, summary
 from results import FinishedRun, accuracy
-from tables import p_value, points, table
+from tables import evidence, p_value, points, table, verdict
 
 Runs = dict[str, list[FinishedRun]]
 
@@ -31,7 +32,10 @@ class Contrast:
     @cached_property
     def difference(self) -> dict:
         """The arm less scratch in test accuracy, as `metrics.paired_difference`."""
-        return paired_difference(*zip(*[map(accuracy, pair) for pair in self.pairs], strict=True))
+        return self.difference_in(accuracy)
+
+    def difference_in(self, of: Callable[[FinishedRun], float]) -> dict:
+        return paired_difference(*zip(*[map(of, pair) for pair in self.pairs], strict=True))
 
     @property
     def is_basis(self) -> bool:
@@ -82,19 +86,26 @@ def study_section(runs: Runs, img_dir: str) -> list[str]:
 
 
 def answer(contrast: Contrast) -> str:
-    """What the pairs of one contrast show, in a sentence that claims no more than they do."""
-    difference, share = contrast.difference, f"{contrast.label_fraction:.0%} of the labels"
-    gap = f"{points(difference['mean'])} points over {difference['n']} paired seeds"
+    """What the pairs show at the end of training, and early in it."""
+    share = f"{contrast.label_fraction:.0%} of the labels"
+    figures, n = contrast.difference, len(contrast.pairs)
     if not contrast.is_basis:
+        gap = f"{points(figures['mean'])} points over {n} paired seed(s)"
         return f"With {share}: {gap}, no basis for a claim (fewer than {MIN_SEEDS})."
-    low, high = difference["interval"] or (difference["mean"],) * 2
-    verdict = "**no difference was found**"
-    if difference["p"] < SIGNIFICANCE and low * high > 0:
-        verdict = f"**pretraining {'helps' if difference['mean'] > 0 else 'harms'}**"
+    early = contrast.difference_in(first_accuracy)
+    epochs = contrast.pairs[0][1].history["epoch"]
+    claim = verdict(figures, "pretraining helps", "pretraining harms")
     return (
-        f"With {share} {verdict}: {gap} (95 % interval {points(low)} to {points(high)}; exact "
-        f"sign-flip test, {p_value(difference['p'])})."
+        f"With {share} {claim} over {n} paired seeds: {evidence(figures)}. "
+        f"Learning speed: after {epochs[0]:.0f} of the "
+        f"{epochs[-1]:.0f} epochs {verdict(early, 'it is ahead', 'it is behind')} on validation: "
+        f"{evidence(early)}."
     )
+
+
+def first_accuracy(run: FinishedRun) -> float:
+    """Validation accuracy when it was first measured."""
+    return run.history["valid_accuracy"][0]
 
 
 def accuracy_table(runs: Runs, study: Study) -> list[str]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from errors import UserError
-from metrics import summary
+from metrics import SIGNIFICANCE, summary
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 NEW_README = f"# Results\n\n{BEGIN}\n{END}\n"
@@ -29,6 +29,29 @@ def points(share: float) -> str:
 def p_value(p: float, name: str = "p ") -> str:
     equals = "= " if name else ""
     return f"{name}< 0.001" if p < 0.001 else f"{name}{equals}{p:.3f}"
+
+
+def verdict(
+    difference: dict, higher: str, lower: str, neither: str = "no difference was found"
+) -> str:
+    """The claim that a paired difference (`metrics.paired_difference`) supports, in bold."""
+    low, high = bounds(difference)
+    clear = difference["p"] < SIGNIFICANCE and low * high > 0
+    return f"**{(higher if difference['mean'] > 0 else lower) if clear else neither}**"
+
+
+def evidence(difference: dict) -> str:
+    """A paired difference's mean, interval and p, in words."""
+    low, high = bounds(difference)
+    return (
+        f"{points(difference['mean'])} points (95 % interval {points(low)} to {points(high)}; "
+        f"exact sign-flip test, {p_value(difference['p'])})"
+    )
+
+
+def bounds(difference: dict) -> list[float]:
+    """The interval; where all pairs differ alike there is none but the mean."""
+    return difference["interval"] or [difference["mean"]] * 2
 
 
 def table(header: list[str], rows: list[list[str]]) -> list[str]:

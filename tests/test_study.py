@@ -162,8 +162,9 @@ def test_a_claim_needs_seeds_and_a_clear_difference(tmp_path):
     few = answer(pairs(tmp_path / "few", 5, lambda seed: 20))
     assert "no basis for a claim" in few
     clear = answer(pairs(tmp_path / "clear", 6, lambda seed: 20))
-    assert "**pretraining helps**: +10.50 points over 6 paired seeds" in clear  # of 200 images
+    assert "**pretraining helps** over 6 paired seeds: +10.50 points" in clear  # of 200 images
     assert "p = 0.031" in clear  # 2 / 2**6
+    assert "after 1 of the 2 epochs **no difference was found** on validation: +0.00" in clear
     harm = answer(pairs(tmp_path / "harm", 6, lambda seed: 60))
     assert "**pretraining harms**" in harm
     none = answer(pairs(tmp_path / "none", 6, lambda seed: 40 + 5 * (-1) ** seed))
