@@ -62,7 +62,7 @@ ablation: $(ABLATIONS:%=runs/ablation/%/$(RESULT))
 
 runs/ablation/%/$(RESULT): | .venv/installed
 	$(BIN)/python train_baseline.py --data-dir $(DATA_DIR) --skip-test --width 0.25 \
-		$(ABLATION_$*) --run-dir runs/ablation/$*/seed0
+		--average-shift 0 $(ABLATION_$*) --run-dir runs/ablation/$*/seed0
 
 study: .venv/installed
 	$(BIN)/python study.py --data-dir $(DATA_DIR)

@@ -88,13 +88,14 @@ class Batches:
             rows, columns = offsets[:, index]
             yield self._cut(index, rows, columns, mirrored[index]), self.labels[index]
 
-    def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images once, as they are and where they are."""
+    def in_order(self, down: int = 0, right: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images once, as they are, moved by so many pixels (at most `shift`)."""
         for index in torch.arange(len(self.labels), device=self.labels.device).split(
             self.batch_size
         ):
-            centred = torch.full_like(index, self.shift)
-            yield self._cut(index, centred, centred, index < 0), self.labels[index]
+            rows = torch.full_like(index, self.shift - down)
+            columns = torch.full_like(index, self.shift - right)
+            yield self._cut(index, rows, columns, index < 0), self.labels[index]
 
     def _mirrored(self, epoch: int) -> Tensor:
         if self.flip == "none":

@@ -1,6 +1,7 @@
 """Training and evaluating a classifier: what both arms do, whatever the encoder starts from."""
 
 from collections.abc import Callable
+from itertools import product
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +9,7 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import update_bn
 
 from batches import Batches, Normalisation
-from data import ImageSet, derive_seed, subset
+from data import ImageSet, derive_seed, split, subset
 from errors import UserError
 from metrics import classification_report
 from models import AlexNet
@@ -49,12 +50,14 @@ def train_classifier(
     label_smoothing: float = 0.0,
     freeze_encoder: bool = False,
     encoder_lr_scale: float = 1.0,
+    average_shift: int = 0,
     skip_test: bool = False,
 ) -> None:
     """Train `model`, then read the test set once, and write the run's results.
 
     Args:
         encoder_lr_scale: the encoder's learning rate, as a share of the classifier's.
+        average_shift: final predictions are averaged over images moved by up to so many pixels.
         skip_test: leave the test set alone, for runs that choose between recipes.
 
     Raises:
@@ -75,8 +78,8 @@ def train_classifier(
     mirror = recipe.flip != "none"
 
     def evaluate(forward: Callable[..., Tensor]) -> dict[str, float]:
-        probabilities = predict(forward, valid_batches, compute, mirror)
-        loss, accuracy = score(probabilities, valid_batches.labels)
+        predicted = predict(forward, valid_batches, compute, mirror=mirror)
+        loss, accuracy = score(predicted, valid_batches.labels)
         return {"valid_loss": loss, "valid_accuracy": accuracy}
 
     compute.place(model)
@@ -84,7 +87,7 @@ def train_classifier(
         settle(model.encoder, train_batches, compute)
         model.freeze_encoder()
     rate = recipe.learning_rate
-    history = fit(
+    fit(
         run,
         model,
         recipe,
@@ -100,16 +103,26 @@ def train_classifier(
     )
     normalise = train_batches.normalise
     write_model(run, model, dataset, normalise)
+    model.eval()
+
+    def results_on(images: Tensor, labels: Tensor) -> Tensor:
+        batches = evaluation_batches(images, labels, normalise, compute, average_shift)
+        return predict(model, batches, compute, mirror=mirror, shift=average_shift)
+
+    valid = split(dataset, recipe.seed)[1]
+    valid_labels = dataset.train_labels[valid]
+    loss, accuracy = score(
+        results_on(dataset.train_images[valid], valid_labels).cpu(), valid_labels
+    )
     test_results = None
     if not skip_test:
-        batches = evaluation_batches(dataset.test_images, dataset.test_labels, normalise, compute)
-        model.eval()
-        test_results = report_test(run, predict(model, batches, compute, mirror), dataset)
-    last = history[-1]
+        test_results = report_test(
+            run, results_on(dataset.test_images, dataset.test_labels), dataset
+        )
     run.finish(
         {
             "classes": dataset.classes,
-            "valid": {"loss": last["valid_loss"], "accuracy": last["valid_accuracy"]},
+            "valid": {"loss": loss, "accuracy": accuracy},
             "test": test_results,
         }
     )
@@ -158,21 +171,36 @@ def report_test(run: Run, probabilities: Tensor, dataset: ImageSet) -> dict:
 
 @torch.inference_mode()
 def predict(
-    forward: Callable[..., Tensor], batches: Batches, compute: Compute, mirror: bool = False
+    forward: Callable[..., Tensor],
+    batches: Batches,
+    compute: Compute,
+    *,
+    mirror: bool = False,
+    shift: int = 0,
 ) -> Tensor:
-    """Class probabilities (N, classes), float32, in the batches' order.
+    """Class probabilities (N, classes), float32, in the batches' order, averaged over views.
 
     Args:
-        mirror: average the predictions for each image and for its mirror image, which suits a
-            model that was trained on both.
+        mirror: each view's mirror image is one too, which suits a model trained on both.
+        shift: the views are the image moved by up to so many pixels, down or up, right or left.
     """
-    probabilities = []
-    for images, _ in batches.in_order():
-        views = [images, images.flip(-1)] if mirror else [images]
-        with compute.autocast():
-            logits = [forward(view) for view in views]
-        probabilities.append(torch.stack(logits).float().softmax(dim=-1).mean(dim=0))
-    return torch.cat(probabilities)
+    views = [
+        torch.cat([probabilities(forward, images, compute, mirror) for images, _ in moved])
+        for moved in (
+            batches.in_order(*offsets) for offsets in product(range(-shift, shift + 1), repeat=2)
+        )
+    ]
+    return torch.stack(views).mean(dim=0)
+
+
+def probabilities(
+    forward: Callable[..., Tensor], images: Tensor, compute: Compute, mirror: bool
+) -> Tensor:
+    """Class probabilities of one batch, (n, classes) float32; over images and mirror images."""
+    both = [images, images.flip(-1)] if mirror else [images]
+    with compute.autocast():
+        logits = [forward(view) for view in both]
+    return torch.stack(logits).float().softmax(dim=-1).mean(dim=0)
 
 
 def score(probabilities: Tensor, labels: Tensor) -> tuple[float, float]:

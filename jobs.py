@@ -76,6 +76,8 @@ def classifier_job(study: Study, cell: Cell, seed: int, runs_dir: Path) -> Job:
             *("--label-fraction", f"{cell.label_fraction:g}"),
             *("--epochs", str(epochs)),
             *("--valid-every", str(-(-epochs // study.measurements))),
+            # All the views of the test images would take longer than training on few labels.
+            *("--average-shift", "0"),
             *cell.arm.options,
             *start,
         ),

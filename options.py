@@ -95,6 +95,9 @@ def add_classifier_options(parser: Parser) -> None:
     group = parser.add_argument_group("classifier")
     group.add_argument("--label-fraction", type=fraction, default=1.0, help="labels used, (0, 1]")
     group.add_argument("--label-smoothing", type=probability, default=0.1, help="in the train loss")
+    group.add_argument(
+        "--average-shift", type=natural, default=1, help="pixels; final predictions' views"
+    )
     group.add_argument("--freeze-encoder", action="store_true", help="train the head alone")
     group.add_argument("--skip-test", action="store_true", help="for tuning: leave the test set be")
 

@@ -53,6 +53,7 @@ def main(argv=None) -> None:
         label_fraction=args.label_fraction,
         label_smoothing=args.label_smoothing,
         freeze_encoder=args.freeze_encoder,
+        average_shift=args.average_shift,
         skip_test=args.skip_test,
     )
 

@@ -72,6 +72,7 @@ def main(argv=None) -> None:
         label_smoothing=args.label_smoothing,
         freeze_encoder=args.freeze_encoder,
         encoder_lr_scale=args.encoder_lr_scale,
+        average_shift=args.average_shift,
         skip_test=args.skip_test,
     )
 

@@ -152,14 +152,15 @@ def prepare(
 
 
 def evaluation_batches(
-    images: Tensor, labels: Tensor, normalise: Normalisation, compute: Compute
+    images: Tensor, labels: Tensor, normalise: Normalisation, compute: Compute, shift: int = 0
 ) -> Batches:
-    """Batches of uint8 images (n, 28, 28) that will be read in order, without augmentation."""
+    """Batches of uint8 images (n, 28, 28) to be read in order, moved by up to `shift` pixels."""
     return Batches(
         images.to(compute.device),
         labels.to(compute.device),
         normalise,
         batch_size=EVALUATION_BATCH,
+        shift=shift,
     )
 
 

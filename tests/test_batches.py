@@ -38,6 +38,11 @@ def test_an_epoch_shows_each_image_once_in_an_order_that_seed_and_epoch_decide(i
 def test_the_last_batch_may_be_smaller(images):
     source = batches(images)
     assert [len(y) for _, y in source.epoch(0)] == [8, 8, 7]
+
+
+def test_no_batch_is_left_with_one_image(images):
+    source = batches(images[:17])
+    assert [len(y) for _, y in source.epoch(0)] == [6, 6, 5]
     assert len(source) == 3
 
 

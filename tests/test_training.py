@@ -10,7 +10,7 @@ from classification import predict, score
 from errors import UserError
 from models import AlexNet
 from progress import Progress
-from training import choose_compute, make_scheduler, train_epoch
+from training import choose_compute, evaluation_batches, legs, make_scheduler, train_epoch
 
 CPU = choose_compute("cpu", "fp32")
 
@@ -92,6 +92,32 @@ def test_prediction_uses_no_randomness_and_averages_the_mirror_image():
     both = predict(model, batches, CPU, mirror=True)
     assert torch.allclose(both, (views[0] + views[1]) / 2, atol=1e-6)
     assert not torch.allclose(both, once, atol=1e-6)
+
+
+def test_prediction_averages_the_image_moved_by_a_pixel():
+    torch.manual_seed(0)
+    model = AlexNet(0.05).eval()
+    images = torch.randint(256, (5, 28, 28), dtype=torch.uint8)
+    normalise = Normalisation.of(images)
+    batches = evaluation_batches(images, torch.zeros(5, dtype=torch.long), normalise, CPU, shift=1)
+    padded = torch.nn.functional.pad(images, (1, 1, 1, 1))
+    moved = [padded[:, y : y + 28, x : x + 28] for y in range(3) for x in range(3)]
+    with torch.inference_mode():
+        expected = sum(model(normalise(view)).softmax(1) for view in moved) / 9
+    assert torch.allclose(predict(model, batches, CPU, shift=1), expected, atol=1e-6)
+    still = predict(model, batches, CPU)
+    with torch.inference_mode():
+        assert torch.allclose(still, model(normalise(images)).softmax(1), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("done", "valid_every", "ends"),
+    [(0, 1, [1, 2, 3, 4, 5]), (0, 2, [2, 4, 5]), (2, 2, [4, 5]), (0, 9, [5]), (5, 1, [])],
+)
+def test_the_last_epoch_is_always_measured(done, valid_every, ends):
+    epochs = legs(done, 5, valid_every)
+    assert [leg.stop for leg in epochs] == ends
+    assert [epoch for leg in epochs for epoch in leg] == list(range(done, 5))
 
 
 @pytest.mark.parametrize(
