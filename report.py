@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from ablation import ablation_table
 from metrics import MIN_SEEDS, SIGNIFICANCE, holm, mcnemar, summary
 from results import (
-    ABLATION,
     AUTOENCODER,
     BASELINE,
     HARDEST,
@@ -226,44 +226,6 @@ def original_table(comparison: Comparison) -> list[str]:
     ]
 
 
-def ablation_table(runs: dict[str, list[FinishedRun]]) -> list[str]:
-    """What each ingredient brings on validation: a row a variant, each with one change."""
-    variants = {
-        name.removeprefix(ABLATION): found[0]
-        for name, found in runs.items()
-        if name.startswith(ABLATION)
-    }
-    full = variants.pop("full", None)
-    if full is None:
-        return []
-    reference = full.metrics["valid"]["accuracy"]
-    rows = [["all as described", f"{reference:.4f}", "", seconds_an_epoch(full)]]
-    there = full.config["options"]
-    # The baseline is the same recipe at the default width.
-    for run in [*variants.values(), *runs.get(BASELINE, [])[:1]]:
-        here = run.config["options"] | {"skip_test": there["skip_test"]}
-        changes = [
-            f"{name.replace('_', ' ')} {here[name]} (not {there[name]})"
-            for name in here
-            if here[name] != there[name]
-        ]
-        valid = run.metrics["valid"]["accuracy"]
-        change = points(valid - reference)
-        rows.append(["; ".join(changes), f"{valid:.4f}", change, seconds_an_epoch(run)])
-    images = full.config["data"]["valid_images"]
-    deviation = np.sqrt(reference * (1 - reference) / images)
-    return [
-        "### Ingredients",
-        "",
-        f"What each choice brings, from scratch: one run each, seed 0, {there['epochs']} epochs, "
-        f"width {there['width']} to save time. {images:,} validation images give each figure a "
-        f"standard error of {100 * deviation:.1f} points, so small changes say little.",
-        "",
-        *table(["Recipe", "Validation accuracy", "Change, points", "Seconds an epoch"], rows),
-        "",
-    ]
-
-
 def speed_section(measured: dict | None, img_dir: str) -> list[str]:
     """How fast it trains, from benchmark.py's figures."""
     if not measured:
@@ -322,7 +284,3 @@ def pictures(img_dir: str) -> list[str]:
     for image in images[HALF_WIDTH:]:
         lines += [image, ""]
     return lines
-
-
-def seconds_an_epoch(run: FinishedRun) -> str:
-    return f"{np.mean(run.history['seconds']):.0f}"

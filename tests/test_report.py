@@ -12,6 +12,13 @@ from tables import BEGIN, END, insert
 
 CLASSES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"]
 CLASSES += ["Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+DEFAULTS = {
+    "width": 0.5,
+    "epochs": 2,
+    "flip": "alternate",
+    "average_shift": 1,
+    "skip_test": False,
+}
 LABELS = np.repeat(np.arange(10), 20)
 
 
@@ -23,7 +30,7 @@ def write_run(runs_dir, condition, seed, errors=(), **options):
     for image, wrong in errors:
         predicted[image] = wrong
     config = {
-        "options": {"width": 0.5, "epochs": 2, "flip": "alternate", "skip_test": False} | options,
+        "options": DEFAULTS | options,
         "data": {"name": "fashion", "train_images": 550, "valid_images": 50, "test_images": 200},
         "environment": {
             "processor": "some processor",
@@ -39,7 +46,8 @@ def write_run(runs_dir, condition, seed, errors=(), **options):
         "1,0.9,0.8,0.5,0.1,30\n2,0.5,0.4,0.9,0.05,30\n"
     )
     test = {"loss": 0.1, **classification_report(LABELS, predicted, CLASSES)}
-    metrics = {"classes": CLASSES, "valid": {"loss": 0.4, "accuracy": 0.9}, "test": test}
+    valid = 0.91 if options.get("average_shift", 1) else 0.9
+    metrics = {"classes": CLASSES, "valid": {"loss": 0.4, "accuracy": valid}, "test": test}
     (folder / "metrics.json").write_text(json.dumps(metrics))
     confidence = np.full(len(LABELS), 0.9, dtype=np.float32)
     np.savez(folder / "predictions.npz", predicted=predicted, probability=confidence, label=LABELS)
@@ -119,11 +127,14 @@ def test_a_class_that_is_never_predicted(report, tmp_path):
 
 def test_the_ablation_names_what_differs(report, tmp_path):
     one_pair(tmp_path / "runs")
-    write_run(tmp_path / "runs", "ablation/full", 0, width=0.25, skip_test=True)
-    write_run(tmp_path / "runs", "ablation/flip", 0, width=0.25, skip_test=True, flip="none")
+    options = {"width": 0.25, "skip_test": True, "average_shift": 0}
+    write_run(tmp_path / "runs", "ablation/full", 0, **options)
+    write_run(tmp_path / "runs", "ablation/flip", 0, **options, flip="none")
     text = report()
     assert "| flip none (not alternate) | 0.9000 | +0.00 | 30 |" in text
-    assert "| width 0.5 (not 0.25) | 0.9000 | +0.00 | 30 |" in text  # the baseline
+    assert "| width 0.5 (not 0.25) | 0.9000 | +0.00 | 30 |" in text  # the baseline's last epoch
+    averaged = "| width 0.5 (not 0.25); average shift 1 (not 0) | 0.9100 | +1.00 | 30 |"
+    assert averaged in text  # its metrics
 
 
 def test_pictures(report, tmp_path):
