@@ -4,6 +4,7 @@ import csv
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,15 +103,19 @@ def encoder_job(study: Study, cell: Cell, seed: int, runs_dir: Path) -> Job:
 
 
 def missing(
-    study: Study, runs_dir: Path, seeds: range, label_fractions: list[float]
+    blocks: Sequence[Sequence[Cell]],
+    study: Study,
+    runs_dir: Path,
+    seeds: range,
+    label_fractions: list[float],
 ) -> list[list[Job]]:
-    """The runs to do at these label fractions, in waves whose runs do not need each other.
+    """The runs to do in these cells of the study, in waves whose runs do not need each other.
 
     A block of the study gives two: the encoders that its missing classifiers start from (weights
     are not in git, so one may be needed again), and then these classifiers, seed by seed.
     """
     waves = []
-    for block in study.blocks:
+    for block in blocks:
         todo = [
             (cell, seed)
             for seed in seeds

@@ -18,6 +18,7 @@ def parse_args(argv=None):
     group.add_argument("--data-dir", default="data", help="holds FashionMNIST/raw/*.gz")
     group.add_argument("--runs-dir", type=Path, default="runs/study", help="for the runs")
     group.add_argument("--seeds", type=positive_int, default=10, help="only the first so many")
+    group.add_argument("--blocks", type=positive_int, help="only the first, most needed cells")
     group.add_argument(
         "--label-fractions", nargs="+", type=fraction, help="only these (default: all)"
     )
@@ -42,7 +43,9 @@ def main(argv=None) -> None:
     label_fractions = args.label_fractions or list(study.epochs)
     if unknown := set(label_fractions) - set(study.epochs):
         raise UserError(f"--label-fractions {unknown.pop():g}: choose from {list(study.epochs)}")
-    waves = missing(study, runs_dir, range(args.seeds), label_fractions)
+    waves = missing(
+        study.blocks[: args.blocks], study, runs_dir, range(args.seeds), label_fractions
+    )
     estimate = Estimate(study, runs_dir)
     workers = args.jobs or max(1, cpu_count() // args.threads)
     jobs = [job for wave in waves for job in wave]

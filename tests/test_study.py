@@ -34,7 +34,7 @@ def tiny(monkeypatch):
 
 
 def missing_of(plan: Study, runs_dir, seeds: int):
-    return missing(plan, runs_dir, range(seeds), list(plan.epochs))
+    return missing(plan.blocks, plan, runs_dir, range(seeds), list(plan.epochs))
 
 
 def finish(job: Job):
@@ -74,7 +74,7 @@ def test_an_encoder_is_made_once_for_all_blocks(tmp_path):
 
 def test_some_label_fractions_only(tmp_path, fails):
     plan = tiny_study(cells((SCRATCH,), {0.1: 2, 1.0: 2}))
-    (wave,) = missing(plan, tmp_path, range(2), [1.0])
+    (wave,) = missing(plan.blocks, plan, tmp_path, range(2), [1.0])
     assert [job.condition for job in wave] == ["baseline/labels100"] * 2
     assert "choose from" in fails(study, "--dataset", "digits", "--label-fractions", 0.2)
 
