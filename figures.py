@@ -147,21 +147,28 @@ def draw_class_difference(comparison: Comparison, path: Path) -> None:
 
 
 def draw_reconstructions(run: FinishedRun, path: Path) -> None:
-    """Validation images, what the encoder saw of them, and what the autoencoder made of that."""
+    """Validation images, what the encoder saw of them, and what the autoencoder made of that.
+
+    Where patches were hidden, the output is shown in these alone: its loss counts no others.
+    """
     arrays = run.arrays("reconstructions.npz")
-    names = {"original": "image", "corrupted": "the encoder\nsaw", "output": "output"}
+    hidden = np.isnan(arrays["corrupted"])
+    rows = {"image": arrays["original"], "the encoder\nsaw": arrays["corrupted"]}
+    if hidden.any():
+        rows["filled in"] = np.where(hidden, arrays["output"], arrays["original"])
+    else:
+        rows["output"] = arrays["output"]
     columns = len(arrays["original"])
     figure, grid = plt.subplots(
-        len(names), columns, figsize=(1.05 * columns, 3.6), subplot_kw={"xticks": [], "yticks": []}
+        len(rows), columns, figsize=(1.05 * columns, 3.6), subplot_kw={"xticks": [], "yticks": []}
     )
     cmap = matplotlib.colormaps["gray"].with_extremes(bad=HIDDEN_COLOUR)
-    for row, (name, label) in zip(grid, names.items(), strict=True):
-        for axes, pixels in zip(row, arrays[name], strict=True):
+    for row, (label, images) in zip(grid, rows.items(), strict=True):
+        for axes, pixels in zip(row, images, strict=True):
             axes.imshow(pixels, cmap=cmap, vmin=0, vmax=1)
             axes.grid(False)
         row[0].set_ylabel(label, rotation=0, ha="right", va="center")
-    hidden = np.isnan(arrays["corrupted"]).any()
-    note = "; coloured: hidden patches, which alone count in its loss" if hidden else ""
+    note = "; coloured: hidden patches, which it fills in" if hidden.any() else ""
     figure.suptitle(f"Autoencoder on the first validation images{note}", fontsize=11)
     save(figure, path)
 
