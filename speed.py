@@ -162,7 +162,9 @@ def draw_loops(axes: Axes, rates: dict[str, float]) -> None:
     """The bars of one panel, each with its value."""
     colours = [{"ours": VERMILION, "bare": GREY}.get(loop, BLUE) for loop in rates]
     bars = axes.barh(range(len(rates)), rates.values(), color=colours, height=0.65)
-    axes.bar_label(bars, [f"{rate:,.0f}" for rate in rates.values()], padding=3)
+    axes.bar_label(bars, fmt="{:,.0f}", padding=3)
+    axes.set_xlim(right=1.2 * max(rates.values()))
     axes.set_xlabel("images per second")
-    axes.margins(x=0.16)
-    axes.grid(axis="y", visible=False)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False)

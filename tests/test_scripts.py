@@ -17,7 +17,14 @@ from pretrain_autoencoder import main as pretrain
 from train_baseline import main as baseline
 from train_pretrained import main as pretrained
 
-SCRIPTS = ["train_baseline", "pretrain_autoencoder", "train_pretrained", "plot", "predict"]
+SCRIPTS = [
+    "train_baseline",
+    "pretrain_autoencoder",
+    "train_pretrained",
+    "plot",
+    "predict",
+    "benchmark",
+]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
