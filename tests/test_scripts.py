@@ -84,10 +84,19 @@ def test_the_pretrained_arm(autoencoder_dir, tmp_path):
     pretrained([*TINY, "--encoder", str(encoder), "--freeze-encoder", "--run-dir", str(tmp_path)])
     kept = torch.load(encoder)["state"]
     state = torch.load(tmp_path / "model.pt")["state"]
-    assert all(torch.equal(state[f"encoder.{name}"], value) for name, value in kept.items())
+    changed = {name for name, value in kept.items() if (state[f"encoder.{name}"] != value).any()}
+    # Weights stay; statistics are taken anew, since pretraining saw corrupted images.
+    statistics = ("running_mean", "running_var", "num_batches_tracked")
+    assert changed == {name for name in kept if name.endswith(statistics)}
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["options"]["encoder"]["corruption"] == "mask"
     assert len(config["options"]["encoder"]["sha256"]) == 64
+
+
+def test_a_frozen_random_encoder_has_statistics(tmp_path):
+    baseline([*TINY, "--freeze-encoder", "--skip-test", "--run-dir", str(tmp_path)])
+    state = torch.load(tmp_path / "model.pt")["state"]
+    assert (state["encoder.stage1.1.running_var"] != 1).all()
 
 
 def test_the_arms_are_paired(autoencoder_dir, tmp_path, monkeypatch):

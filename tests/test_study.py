@@ -134,7 +134,8 @@ def test_the_study_on_a_dask_cluster(tiny, tmp_path, capsys):
     assert len(find_runs(tmp_path)["baseline/labels10"]) == 2
 
 
-def test_dask_needs_an_address(fails, tmp_path):
+def test_dask_needs_an_address(fails, tmp_path, monkeypatch):
+    monkeypatch.setattr("study.CONNECTION_TIMEOUT", 1)
     options = ["--dataset", "digits", "--runs-dir", tmp_path, "--backend", "dask"]
     line = fails(study, *options)
     assert "--scheduler" in line
