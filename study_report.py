@@ -161,8 +161,8 @@ def difference_table(found: list[Contrast]) -> list[str]:
     header = ["Arm, less from scratch", "Labels", "Pairs", "Points", "95 % interval", "p"]
     return [
         "Paired differences in test accuracy: BCa bootstrap interval, exact sign-flip test, and "
-        f"the same after Holm's correction over all rows that can bear a claim ({len(claims)}). Fewer "
-        f"than {MIN_SEEDS} pairs are shown and are no basis for one.",
+        f"the same after Holm's correction over all rows that can bear a claim ({len(claims)}). "
+        f"Fewer than {MIN_SEEDS} pairs are shown and are no basis for one.",
         "",
         *table([*header, "p, Holm"], rows),
         "",
