@@ -235,11 +235,12 @@ def make_scheduler(
     """One cycle (Smith 2018, arXiv:1803.09820), linear up and down, or a constant rate."""
     if schedule == "constant":
         return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+    rates = steps + 1  # the rate after the last step, which is shown, is one too
     return torch.optim.lr_scheduler.OneCycleLR(
         optimizer,
         max_lr=[group["lr"] for group in optimizer.param_groups],
-        total_steps=steps + 1,  # the rate after the last step, which is shown, is one too
-        pct_start=WARM_UP,
+        total_steps=rates,
+        pct_start=max(WARM_UP, 2 / rates),  # it divides by zero where it cannot rise by one step
         anneal_strategy="linear",
         cycle_momentum=False,
     )

@@ -57,6 +57,20 @@ def test_one_cycle_rises_to_the_rate_and_ends_near_zero_in_each_group():
     assert scheduler.get_last_lr()[0] >= 0
 
 
+@pytest.mark.parametrize("steps", range(1, 40))
+def test_one_cycle_rises_and_falls_however_short_it_is(steps):
+    optimizer = adam()
+    scheduler = make_scheduler(optimizer, "one-cycle", steps)
+    rates = [scheduler.get_last_lr()[0]]
+    for _ in range(steps):
+        optimizer.step()
+        scheduler.step()
+        rates.append(scheduler.get_last_lr()[0])
+    assert max(rates) <= 0.1
+    assert max(rates) > rates[0] > 0
+    assert rates[-1] < rates[0] or steps == 1
+
+
 def test_a_constant_rate_is_constant():
     optimizer = adam()
     scheduler = make_scheduler(optimizer, "constant", 3)
