@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from batches import Batches, corrupt
+from compute import Compute
 from data import ImageSet, derive_seed, generator
 from models import UNetAutoencoder
 from rundir import Run, tensors_digest
-from training import Compute, Recipe, fit, prepare
+from training import Recipe, fit, prepare
 
 EXAMPLES = 10  # validation images whose reconstructions are kept for the report
 

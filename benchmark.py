@@ -9,6 +9,7 @@ from options import (
     add_machine_options,
     add_width_option,
     batch_size,
+    pick,
     positive_int,
 )
 
@@ -35,28 +36,18 @@ def main(argv=None) -> None:
     # Imported only now, so that --help and a mistyped option are answered at once.
     import json
 
-    from data import load_dataset
-    from measuring import measure
+    from compute import choose_compute
+    from measuring import Setting, measure
     from peers import PEERS, installed_peers
     from rundir import write_atomically
     from speed import draw_speed, speed_table
-    from training import choose_compute
 
     compute = choose_compute(args.device, args.precision, args.compile, args.threads)
-    dataset = load_dataset(args.dataset, args.data_dir)
     print(f"{args.rounds} rounds on {compute}, after one that warms up", flush=True)
     missing = [name for name in PEERS if name not in installed_peers()]
     if missing:
         print(f"not installed: {', '.join(missing)} (requirements-bench.txt)", flush=True)
-    measured = {"command": command(args)} | measure(
-        dataset,
-        compute,
-        width=args.width,
-        batch_size=args.batch_size,
-        rounds=args.rounds,
-        steps=args.steps,
-        seed=args.seed,
-    )
+    measured = {"command": command(args)} | measure(pick(args, Setting), compute)
     write_atomically(args.json, (json.dumps(measured, indent=2, allow_nan=False) + "\n").encode())
     draw_speed(measured, args.img_dir / "benchmark.png")
     print("", *speed_table(measured), sep="\n")

@@ -9,12 +9,13 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import update_bn
 
 from batches import Batches, Normalisation
+from compute import Compute
 from data import ImageSet, derive_seed, split, subset
 from errors import UserError
 from metrics import classification_report
 from models import AlexNet
 from rundir import Run
-from training import Compute, Recipe, evaluation_batches, fit, prepare
+from training import Recipe, evaluation_batches, fit, prepare
 
 
 def new_alexnet(width: float, num_classes: int, seed: int) -> AlexNet:

@@ -21,8 +21,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from autoencoding import new_autoencoder
 from batches import Batches, corrupt
 from classification import new_alexnet, predict
+from compute import Compute
 from progress import Progress
-from training import Compute, evaluation_batches, make_scheduler, train_epoch
+from training import evaluation_batches, make_scheduler, train_epoch
 
 WARM_UP_STEPS = 2  # not timed: data workers start in them
 EVALUATED_IMAGES = 10_000

@@ -38,9 +38,10 @@ def main(argv=None) -> None:
     args = parse_args(argv)
     # Imported only now, so that --help and a mistyped option are answered at once.
     from autoencoding import new_autoencoder, pretrain
+    from compute import choose_compute
     from data import load_dataset
     from rundir import Run
-    from training import Recipe, choose_compute
+    from training import Recipe
 
     parts = [
         args.corruption,

@@ -32,9 +32,10 @@ def main(argv=None) -> None:
     args = parse_args(argv)
     # Imported only now, so that --help and a mistyped option are answered at once.
     from classification import new_alexnet, train_classifier
+    from compute import choose_compute
     from data import load_dataset
     from rundir import Run
-    from training import Recipe, choose_compute
+    from training import Recipe
 
     parts = ["frozen" * args.freeze_encoder, percent("labels", args.label_fraction)]
     folder = args.run_dir or default_run_dir("baseline", args, *parts)

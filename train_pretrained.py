@@ -41,9 +41,10 @@ def main(argv=None) -> None:
     args = parse_args(argv)
     # Imported only now, so that --help and a mistyped option are answered at once.
     from classification import hand_over, new_alexnet, train_classifier
+    from compute import choose_compute
     from data import load_dataset
     from rundir import Run, load_weights
-    from training import Recipe, choose_compute
+    from training import Recipe
 
     source = args.encoder or f"{default_run_dir('autoencoder', args, 'mask')}/encoder.pt"
     encoder = load_weights(source, "encoder")

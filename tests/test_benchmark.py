@@ -12,11 +12,11 @@ import contenders
 import peers
 from batches import Batches, Normalisation
 from benchmark import command, main, parse_args
+from compute import choose_compute
 from contenders import Conditions, Stopwatch, Task, bare_step, flops_per_image, our_loop
 from measuring import take_turns
 from peers import PEERS, WatchedLoader, peer_loop, usual_script
 from speed import ratio, speed_table, summarise
-from training import choose_compute
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from compute import choose_compute
 from models import CHANNELS, AlexNet, Encoder, UNetAutoencoder
-from training import choose_compute
 
 
 @pytest.fixture(autouse=True)

@@ -1,16 +1,20 @@
+import platform
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import accuracy_score, log_loss
 from torch import nn
 
-import training
 from batches import Batches, Normalisation
 from classification import predict, score
+from compute import choose_compute
 from errors import UserError
 from models import AlexNet
 from progress import Progress
-from training import choose_compute, evaluation_batches, legs, make_scheduler, train_epoch
+from training import evaluation_batches, legs, make_scheduler, train_epoch
 
 CPU = choose_compute("cpu", "fp32")
 
@@ -145,6 +149,30 @@ def test_bf16_is_chosen_where_the_processor_has_it(monkeypatch, capabilities, pr
 
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch):
-    monkeypatch.setattr(training.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="--device cpu"):
         choose_compute("cuda")
+
+
+PAGE_FAULTS = """
+import resource, torch
+from compute import keep_freed_memory
+if {kept}:
+    keep_freed_memory()
+def fault():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        torch.ones(64 * 2**20, dtype=torch.uint8)  # beyond its own largest threshold
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+fault()
+print(fault())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+def test_freed_memory_is_kept():
+    faults = {
+        kept: int(subprocess.check_output([sys.executable, "-c", PAGE_FAULTS.format(kept=kept)]))
+        for kept in (False, True)
+    }
+    assert 10 * faults[True] < faults[False]
