@@ -1,5 +1,6 @@
 """The study's grid: arms, label fractions and seeds, and the runs that fill it."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,7 +12,8 @@ class Arm:
     """A recipe; all arms share the seed's split, batch order, augmentation and classifier start.
 
     `encoder` is the pretraining's condition, None for a random start; `variant` is the word for
-    the arm's own `options` in a condition's name. `extra` gives scratch the pretraining's epochs.
+    what sets the arm apart in a condition's name. `extra` gives scratch the pretraining's epochs,
+    `short` any arm a tenth of the usual ones. `control` is the arm that it is compared with.
     """
 
     name: str
@@ -19,6 +21,8 @@ class Arm:
     variant: str = ""
     options: tuple[str, ...] = ()
     extra: bool = False
+    short: bool = False
+    control: "Arm | None" = None
 
     def condition(self, label_fraction: float) -> str:
         """`<arm>/<condition>` of the arm's runs, as the training scripts name them."""
@@ -37,20 +41,29 @@ ENCODERS = {
     "mask-images10": ("--train-fraction", "0.1"),
 }
 FROZEN = ("--freeze-encoder",)
+SHORT = 0.1  # share of the epochs
 
 SCRATCH = Arm("from scratch")
-PRETRAINED = Arm("pretrained (masked patches)", "mask")
-PLAIN = Arm("plain autoencoder, the original's", "none")
-PLAIN_NO_SKIPS = Arm("plain autoencoder without skips", "none-noskips")
-MASK_NO_SKIPS = Arm("masked patches without skips", "mask-noskips")
-NOISE = Arm("noise", "noise")
-FEWER_IMAGES = Arm("pretrained on 10 % of the images", "mask-images10")
-FROZEN_RANDOM = Arm("frozen random encoder", None, "frozen", FROZEN)
-FROZEN_PRETRAINED = Arm("frozen pretrained encoder", "mask", "frozen", FROZEN)
-EXTRA = Arm("from scratch, with the pretraining's epochs", None, "extra", extra=True)
+PRETRAINED = Arm("pretrained (masked patches)", "mask", control=SCRATCH)
+PLAIN = Arm("plain autoencoder, the original's", "none", control=SCRATCH)
+PLAIN_NO_SKIPS = Arm("plain autoencoder without skips", "none-noskips", control=SCRATCH)
+MASK_NO_SKIPS = Arm("masked patches without skips", "mask-noskips", control=SCRATCH)
+NOISE = Arm("noise", "noise", control=SCRATCH)
+FEWER_IMAGES = Arm("pretrained on 10 % of the images", "mask-images10", control=SCRATCH)
+FROZEN_RANDOM = Arm("frozen random encoder", None, "frozen", FROZEN, control=SCRATCH)
+FROZEN_PRETRAINED = Arm("frozen pretrained encoder", "mask", "frozen", FROZEN, control=SCRATCH)
+EXTRA = Arm(
+    "from scratch, with the pretraining's epochs", None, "extra", extra=True, control=SCRATCH
+)
+SCRATCH_SHORT = Arm("from scratch, a tenth of the epochs", None, "short", short=True)
+PRETRAINED_SHORT = Arm(
+    "pretrained, a tenth of the epochs", "mask", "short", short=True, control=SCRATCH_SHORT
+)
 ARMS = (
     SCRATCH,
     PRETRAINED,
+    SCRATCH_SHORT,
+    PRETRAINED_SHORT,
     PLAIN,
     PLAIN_NO_SKIPS,
     MASK_NO_SKIPS,
@@ -94,8 +107,11 @@ class Study:
             yield from block
 
     def epochs_of(self, cell: Cell) -> int:
+        epochs = self.epochs[cell.label_fraction]
+        if cell.arm.short:
+            return math.ceil(SHORT * epochs)
         extra = round(self.pretraining_epochs / cell.label_fraction) if cell.arm.extra else 0
-        return self.epochs[cell.label_fraction] + extra
+        return epochs + extra
 
 
 def cells(arms: tuple[Arm, ...], seeds: dict[float, int]) -> tuple[Cell, ...]:
@@ -110,6 +126,7 @@ FASHION = Study(
     options=("--width", "0.25"),  # twice the default's speed and more: seeds count for more here
     blocks=(
         cells((SCRATCH, PRETRAINED), {0.01: 10, 0.1: 10, 1.0: 6}),
+        cells((SCRATCH_SHORT, PRETRAINED_SHORT), {0.01: 10, 0.1: 10, 1.0: 6}),
         cells((PLAIN,), {0.01: 10, 0.1: 10, 1.0: 6}),
         cells((FROZEN_RANDOM, FROZEN_PRETRAINED, EXTRA), {0.01: 6, 0.1: 6}),
         cells((PLAIN_NO_SKIPS, MASK_NO_SKIPS, NOISE, FEWER_IMAGES), {0.01: 6}),

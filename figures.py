@@ -22,12 +22,6 @@ STYLES = (
     {"label": "from scratch", "color": BLUE, "marker": "o", "linestyle": "-"},
     {"label": "pretrained", "color": VERMILION, "marker": "s", "linestyle": "--"},
 )
-# The study's arms, scratch first.
-SERIES = (
-    {"color": BLUE, "marker": "o", "linestyle": "-"},
-    {"color": VERMILION, "marker": "s", "linestyle": "--"},
-    {"color": "#009E73", "marker": "^", "linestyle": ":"},
-)
 AXES = {
     "train_loss": "train loss, nats (label smoothing included)",
     "valid_loss": "validation loss, nats",
@@ -117,10 +111,20 @@ def draw_confusion(comparison: Comparison, path: Path) -> None:
 
 def draw_class_difference(comparison: Comparison, path: Path) -> None:
     """Class accuracy, pretrained less from scratch; with intervals where seeds allow them."""
+    figure, axes = plt.subplots(figsize=(7.5, 4))
+    plot_class_difference(axes, comparison)
+    axes.set_xlabel("class accuracy, pretrained less from scratch, percentage points")
+    seeds = len(comparison.pairs)
+    axes.set_title(f"right: pretrained is better; {seeds} run(s) an arm", fontsize=10)
+    axes.invert_yaxis()
+    save(figure, path)
+
+
+def plot_class_difference(axes: Axes, comparison: Comparison) -> None:
+    """A bar a class, with its interval over seeds or, without one, its value."""
     classes = comparison.classes
     differences = [comparison.difference(class_accuracy(k)) for k in range(len(classes))]
     means = 100 * np.array([difference["mean"] for difference in differences])
-    figure, axes = plt.subplots(figsize=(7.5, 4))
     colours = [VERMILION if mean > 0 else BLUE for mean in means]
     axes.barh(classes, means, color=colours, height=0.6)
     for k, (mean, difference) in enumerate(zip(means, differences, strict=True)):
@@ -138,12 +142,7 @@ def draw_class_difference(comparison: Comparison, path: Path) -> None:
             )
     axes.axvline(0, color="black", linewidth=0.8)
     axes.margins(x=0.15)
-    axes.invert_yaxis()
     axes.grid(axis="y", visible=False)
-    seeds = len(comparison.pairs)
-    axes.set_xlabel("class accuracy, pretrained less from scratch, percentage points")
-    axes.set_title(f"right: pretrained is better; {seeds} run(s) an arm", fontsize=10)
-    save(figure, path)
 
 
 def draw_reconstructions(run: FinishedRun, path: Path) -> None:
@@ -197,71 +196,4 @@ def draw_examples(run: FinishedRun, dataset: ImageSet, path: Path) -> None:
         f"probability; ✗ marks an error ({errors} here)",
         fontsize=11,
     )
-    save(figure, path)
-
-
-def draw_label_efficiency(accuracies: dict[str, dict[float, list[float]]], path: Path) -> None:
-    """Test accuracy against the label fraction: an arm's mean over seeds, ± one deviation.
-
-    Args:
-        accuracies: test accuracies in [0, 1] by arm and label fraction, one a seed.
-    """
-    figure, axes = plt.subplots(figsize=(7, 4.2))
-    styles = zip(accuracies.items(), SERIES, strict=False)
-    for (arm, by_fraction), style in styles:
-        share = 100 * np.array(sorted(by_fraction))
-        values = [100 * np.array(by_fraction[fraction]) for fraction in sorted(by_fraction)]
-        mean = np.array([v.mean() for v in values])
-        spread = np.array([v.std(ddof=1) if len(v) > 1 else 0 for v in values])
-        seeds = ", ".join(str(len(v)) for v in values)
-        axes.plot(share, mean, **style, markersize=5, label=f"{arm} ({seeds} seeds)")
-        axes.fill_between(share, mean - spread, mean + spread, color=style["color"], alpha=0.2)
-    axes.set_xscale("log")
-    ticks = sorted({100 * f for by_fraction in accuracies.values() for f in by_fraction})
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.minorticks_off()
-    axes.set_xlabel("share of the training labels, %")
-    axes.set_ylabel("test accuracy, %")
-    axes.set_title("mean over seeds; band: ± one standard deviation", fontsize=10)
-    axes.legend(loc="lower right", fontsize=9)
-    save(figure, path)
-
-
-def draw_paired_differences(
-    differences: dict[str, dict[float, list[float]]],
-    intervals: dict[str, dict[float, list[float] | None]],
-    path: Path,
-) -> None:
-    """An arm less scratch, a dot a seed; bar and line: mean and 95 % interval, in points.
-
-    Args:
-        differences: of test accuracies, by arm and label fraction, one a seed.
-        intervals: of their means, by the same keys.
-    """
-    fractions = sorted(
-        {fraction for by_fraction in differences.values() for fraction in by_fraction}
-    )
-    figure, axes = plt.subplots(figsize=(7, 4.2))
-    width = 0.8 / len(differences)
-    for k, ((arm, by_fraction), style) in enumerate(
-        zip(differences.items(), SERIES[1:], strict=False)
-    ):
-        for fraction, values in sorted(by_fraction.items()):
-            x = fractions.index(fraction) + (k - (len(differences) - 1) / 2) * width
-            dots = x + np.linspace(-0.3, 0.3, len(values)) * width if len(values) > 1 else [x]
-            label = arm if fraction == min(by_fraction) else None
-            axes.plot(
-                dots, 100 * np.array(values), style["marker"], color=style["color"], label=label
-            )
-            if intervals[arm][fraction]:
-                bounds = 100 * np.array(intervals[arm][fraction])
-                axes.plot([x, x], bounds, color="black", linewidth=1.5)
-            axes.plot(x, 100 * np.mean(values), "_", color="black", markersize=16)
-    axes.axhline(0, color="black", linewidth=0.8)
-    axes.set_xticks(range(len(fractions)), [f"{100 * fraction:g}" for fraction in fractions])
-    axes.set_xlim(-0.5, len(fractions) - 0.5)
-    axes.set_xlabel("share of the training labels, %")
-    axes.set_ylabel("test accuracy less from scratch, points")
-    axes.set_title("a dot a seed; black: mean and 95 % interval over seeds", fontsize=10)
-    axes.legend(fontsize=9)
     save(figure, path)

@@ -105,10 +105,10 @@ def draw(runs: dict, img_dir: Path, data_dir: str) -> None:
 
 def draw_study(runs: dict, img_dir: Path) -> None:
     """Draw what the study's runs show over label fractions and seeds, if there are pairs."""
-    import figures
+    import study_figures as figures
     from arms import PLAIN, PRETRAINED, SCRATCH
     from results import accuracy
-    from study_report import contrasts, study_of
+    from study_report import class_comparisons, contrasts, study_of
 
     study = study_of(runs)
     shown = contrasts(runs, study, (PRETRAINED, PLAIN))
@@ -134,6 +134,14 @@ def draw_study(runs: dict, img_dir: Path) -> None:
         interval = contrast.difference["interval"] if contrast.is_basis else None
         intervals.setdefault(arm, {})[fraction] = interval
     figures.draw_paired_differences(differences, intervals, img_dir / "paired_differences.png")
+    ours = [contrast for contrast in shown if contrast.arm == PRETRAINED]
+    if ours:
+        figures.draw_learning_speed(
+            {c.label_fraction: list(zip(*c.pairs, strict=True)) for c in ours},
+            img_dir / "learning_speed.png",
+        )
+    if comparisons := class_comparisons(shown):
+        figures.draw_class_differences(comparisons, img_dir / "class_differences.png")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
 """README's results: tables and a conclusion, computed from the finished runs alone."""
 
-import numpy as np
-
 from ablation import ablation_table
-from metrics import MIN_SEEDS, SIGNIFICANCE, holm, mcnemar, summary
+from class_tables import class_tables
+from metrics import MIN_SEEDS, SIGNIFICANCE, mcnemar, summary
 from results import (
     AUTOENCODER,
     BASELINE,
     HARDEST,
     PRETRAINED,
+    QUICK,
     Comparison,
     FinishedRun,
     accuracy,
@@ -17,12 +17,11 @@ from results import (
 )
 from speed import speed_table
 from study_report import study_section
-from tables import defined, evidence, over_seeds, p_value, points, table, verdict
+from tables import evidence, over_seeds, p_value, points, table, verdict
 
 # The course report that this project began as: mean class accuracy and the class Shirt. One run
 # an arm. The Trouser row of its second table has shifted columns, so that row is not compared.
 ORIGINAL = {"mean": (0.9122, 0.9089), "Shirt": (0.717, 0.767)}
-QUICK = 0.99  # how fast an arm learns: epochs to this share of the baseline's last accuracy
 
 
 def results_section(
@@ -142,65 +141,6 @@ def overall_table(comparison: Comparison) -> list[str]:
     ]
     header = ["AlexNet", "Runs", *columns, "Minutes of training"]
     return ["### Overall", "", *table(header, rows), ""]
-
-
-def class_tables(comparison: Comparison) -> list[str]:
-    """The original report's two tables, and their difference."""
-    lines = []
-    for arm, runs in comparison.arms:
-        columns = ["accuracy", "precision", "recall", "f1_score"]
-        values = [
-            [[run.metrics["test"]["per_class"][k][column] for run in runs] for column in columns]
-            for k in range(len(comparison.classes))
-        ]
-        rows = [
-            [name, *(over_seeds(cell) for cell in row)]
-            for name, row in zip(comparison.classes, values, strict=True)
-        ]
-        means = [
-            [np.mean(defined([row[c][i] for row in values])) for i in range(len(runs))]
-            for c in range(len(columns))
-        ]
-        rows.append(["**mean**", *(over_seeds(cell) for cell in means)])
-        header = ["Class name", "Accuracy", "Precision", "Recall", "F1_score"]
-        lines += [f"### Per class, {arm}", "", *table(header, rows), ""]
-        if any(cell == "–" for row in rows for cell in row):
-            lines += ["–: undefined, since the class was never predicted.", ""]
-    return lines + difference_table(comparison)
-
-
-def difference_table(comparison: Comparison) -> list[str]:
-    """Pretrained less from scratch, class by class, with tests corrected for their number."""
-    per_seed = len(comparison.pairs) >= MIN_SEEDS
-    rows, p_values = [], []
-    for k, name in enumerate(comparison.classes):
-        difference = comparison.difference(class_accuracy(k))
-        row = [name, points(difference["mean"])]
-        if per_seed:
-            interval = difference["interval"]
-            row.append(" to ".join(map(points, interval)) if interval else "–")
-            p_values.append(difference["p"])
-        else:
-            a, b = comparison.pairs[0]
-            of_class = a.arrays("predictions.npz")["label"] == k
-            test = mcnemar(a.correct()[of_class], b.correct()[of_class])
-            row += [str(test["only_a"]), str(test["only_b"])]
-            p_values.append(test["p"])
-        rows.append(row)
-    for row, p in zip(rows, holm(p_values), strict=True):
-        row.append(p_value(p, name=""))
-    seed = comparison.pairs[0][0].seed
-    middle = ["95 % interval"] if per_seed else ["Right only from scratch", "Only pretrained"]
-    test = "exact sign-flip test" if per_seed else f"McNemar's exact test, seed {seed} alone"
-    return [
-        "### Per class, difference",
-        "",
-        f"Class accuracy, pretrained less from scratch. p: {test}, Holm-corrected for the "
-        f"{len(rows)} classes.",
-        "",
-        *table(["Class name", "Difference, points", *middle, "p"], rows),
-        "",
-    ]
 
 
 def original_table(comparison: Comparison) -> list[str]:

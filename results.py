@@ -16,6 +16,7 @@ AUTOENCODER, ABLATION = "autoencoder/mask", "ablation/"
 STUDY = "study"  # the folder below runs/ in which study.py keeps its runs
 BENCHMARK = "benchmark.json"  # and what benchmark.py leaves there
 HARDEST = ("T-shirt/top", "Pullover", "Shirt")
+QUICK = 0.99  # how fast an arm learns: epochs to this share of scratch's last accuracy
 
 
 @dataclass(frozen=True)
@@ -102,3 +103,17 @@ def class_accuracy(k: int):
 def hardest_mean(run: FinishedRun) -> float:
     rows = run.metrics["test"]["per_class"]
     return float(np.mean([row["accuracy"] for row in rows if row["class"] in HARDEST]))
+
+
+def epochs_to(run: FinishedRun, goal: float) -> float:
+    """Epochs until the validation accuracy first reaches `goal`, all of them where it never does.
+
+    Between two measurements, and between chance before the first epoch and the first, it is taken
+    to rise evenly.
+    """
+    epochs = [0.0, *run.history["epoch"]]
+    accuracies = [1 / len(run.metrics["classes"]), *run.history["valid_accuracy"]]
+    for k in range(1, len(epochs)):
+        if accuracies[k] >= goal:
+            return float(np.interp(goal, accuracies[k - 1 : k + 1], epochs[k - 1 : k + 1]))
+    return epochs[-1]

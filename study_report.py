@@ -6,9 +6,10 @@ from functools import cached_property
 
 import numpy as np
 
-from arms import ARMS, PRETRAINED, SCRATCH, STUDIES, Arm, Study
+from arms import ARMS, PRETRAINED, PRETRAINED_SHORT, STUDIES, Arm, Study
+from class_tables import interval_text, study_class_table
 from metrics import MIN_SEEDS, holm, paired_difference, summary
-from results import FinishedRun, accuracy
+from results import QUICK, Comparison, FinishedRun, accuracy, epochs_to
 from tables import evidence, p_value, points, table, verdict
 
 Runs = dict[str, list[FinishedRun]]
@@ -16,7 +17,7 @@ Runs = dict[str, list[FinishedRun]]
 
 @dataclass(frozen=True)
 class Contrast:
-    """One arm beside scratch at one label fraction, over the seeds that both have."""
+    """One arm beside its control at one label fraction, over the seeds that both have."""
 
     arm: Arm
     label_fraction: float
@@ -24,18 +25,23 @@ class Contrast:
 
     @classmethod
     def of(cls, runs: Runs, arm: Arm, label_fraction: float) -> "Contrast":
-        scratch = {run.seed: run for run in runs.get(SCRATCH.condition(label_fraction), [])}
+        control = {run.seed: run for run in runs.get(arm.control.condition(label_fraction), [])}
         ours = runs.get(arm.condition(label_fraction), [])
-        pairs = tuple((scratch[run.seed], run) for run in ours if run.seed in scratch)
+        pairs = tuple((control[run.seed], run) for run in ours if run.seed in control)
         return cls(arm, label_fraction, pairs)
 
     @cached_property
     def difference(self) -> dict:
-        """The arm less scratch in test accuracy, as `metrics.paired_difference`."""
+        """The arm less its control in test accuracy, as `metrics.paired_difference`."""
         return self.difference_in(accuracy)
 
     def difference_in(self, of: Callable[[FinishedRun], float]) -> dict:
         return paired_difference(*zip(*[map(of, pair) for pair in self.pairs], strict=True))
+
+    @property
+    def comparison(self) -> Comparison:
+        """The same pairs, for what is told class by class."""
+        return Comparison(*map(list, zip(*self.pairs, strict=True)))
 
     @property
     def is_basis(self) -> bool:
@@ -50,11 +56,11 @@ def study_of(runs: Runs) -> Study:
 
 
 def contrasts(runs: Runs, study: Study, arms: tuple[Arm, ...] = ARMS) -> list[Contrast]:
-    """Every arm but scratch at every label fraction where it has a pair."""
+    """Every arm that has a control, at every label fraction where it has a pair."""
     everything = [
         Contrast.of(runs, arm, fraction)
         for arm in arms
-        if arm != SCRATCH
+        if arm.control
         for fraction in sorted(study.epochs)
     ]
     return [contrast for contrast in everything if contrast.pairs]
@@ -73,7 +79,7 @@ def study_section(runs: Runs, img_dir: str) -> list[str]:
         f"`study.py`'s answer, at width {width} so that many runs are possible; each seed has its "
         "own split, encoder and classifier start, which all arms share:",
         "",
-        *[f"- {answer(c)}" for c in found if c.arm == PRETRAINED],
+        *[f"- {answer(c)}" for c in found if c.arm in (PRETRAINED, PRETRAINED_SHORT)],
         "",
         f"![Test accuracy against the share of labels]({img_dir}/label_efficiency.png)",
         "",
@@ -81,25 +87,30 @@ def study_section(runs: Runs, img_dir: str) -> list[str]:
         "",
         *accuracy_table(runs, study),
         *difference_table(found),
+        *speed_table([c for c in found if c.arm == PRETRAINED], img_dir),
+        *class_part(found, img_dir),
         *cost_table(runs, study),
     ]
 
 
 def answer(contrast: Contrast) -> str:
-    """What the pairs show at the end of training, and early in it."""
+    """What the pairs show at the end of training and, with all the epochs, early in it."""
     share = f"{contrast.label_fraction:.0%} of the labels"
     figures, n = contrast.difference, len(contrast.pairs)
+    epochs = contrast.pairs[0][1].history["epoch"]
+    if contrast.arm.short:
+        share += f" and a tenth of the epochs ({epochs[-1]:.0f})"
     if not contrast.is_basis:
         gap = f"{points(figures['mean'])} points over {n} paired seed(s)"
         return f"With {share}: {gap}, no basis for a claim (fewer than {MIN_SEEDS})."
-    early = contrast.difference_in(first_accuracy)
-    epochs = contrast.pairs[0][1].history["epoch"]
     claim = verdict(figures, "pretraining helps", "pretraining harms")
+    text = f"With {share} {claim} over {n} paired seeds: {evidence(figures)}."
+    if contrast.arm.short:
+        return text
+    early = contrast.difference_in(first_accuracy)
     return (
-        f"With {share} {claim} over {n} paired seeds: {evidence(figures)}. "
-        f"Learning speed: after {epochs[0]:.0f} of the "
-        f"{epochs[-1]:.0f} epochs {verdict(early, 'it is ahead', 'it is behind')} on validation: "
-        f"{evidence(early)}."
+        f"{text} Learning speed: after {epochs[0]:.0f} of the {epochs[-1]:.0f} epochs "
+        f"{verdict(early, 'it is ahead', 'it is behind')} on validation: {evidence(early)}."
     )
 
 
@@ -146,14 +157,13 @@ def difference_table(found: list[Contrast]) -> list[str]:
     rows = []
     for contrast in found:
         difference = contrast.difference
-        interval = difference["interval"]
         rows.append(
             [
                 contrast.arm.name,
                 f"{contrast.label_fraction:.0%}",
                 str(difference["n"]),
                 points(difference["mean"]),
-                " to ".join(map(points, interval)) if interval and contrast.is_basis else "–",
+                interval_text(difference) if contrast.is_basis else "–",
                 p_value(difference["p"], name="") if contrast.is_basis else "too few seeds",
                 p_value(corrected[contrast], name="") if contrast.is_basis else "–",
             ]
@@ -167,6 +177,63 @@ def difference_table(found: list[Contrast]) -> list[str]:
         *table([*header, "p, Holm"], rows),
         "",
     ]
+
+
+def speed_table(found: list[Contrast], img_dir: str) -> list[str]:
+    """How many epochs each arm takes to get near scratch's last validation accuracy."""
+    rows = []
+    for contrast in found:
+        scratch, ours = zip(*map(epochs_to_goal, contrast.pairs), strict=True)
+        difference = paired_difference(scratch, ours)
+        interval = difference["interval"] if contrast.is_basis else None
+        rows.append(
+            [
+                f"{contrast.label_fraction:.0%}",
+                str(difference["n"]),
+                f"{contrast.pairs[0][0].history['epoch'][-1]:.0f}",
+                f"{np.mean(scratch):.1f}",
+                f"{np.mean(ours):.1f}",
+                signed(difference["mean"]),
+                " to ".join(map(signed, interval)) if interval else "–",
+                p_value(difference["p"], name="") if contrast.is_basis else "too few seeds",
+            ]
+        )
+    if not rows:
+        return []
+    header = ["Labels", "Pairs", "Epochs", "From scratch", "Pretrained", "Difference"]
+    return [
+        f"Learning speed: epochs until {QUICK:.0%} of the last validation accuracy from scratch "
+        "(mean over seeds, interpolated between measurements; all epochs where it is not reached):",
+        "",
+        *table([*header, "95 % interval", "p"], rows),
+        "",
+        f"![Validation accuracy against the epochs trained]({img_dir}/learning_speed.png)",
+        "",
+    ]
+
+
+def class_part(found: list[Contrast], img_dir: str) -> list[str]:
+    """Where the difference lies, class by class, at the label fractions with seeds enough."""
+    comparisons = class_comparisons(found)
+    if not comparisons:
+        return []
+    picture = f"![Class accuracy, pretrained less from scratch]({img_dir}/class_differences.png)"
+    return [*study_class_table(comparisons), picture, ""]
+
+
+def class_comparisons(found: list[Contrast]) -> dict[float, Comparison]:
+    """The default pretraining's pairs by label fraction, where they are a basis for a claim."""
+    return {c.label_fraction: c.comparison for c in found if c.arm == PRETRAINED and c.is_basis}
+
+
+def epochs_to_goal(pair: tuple[FinishedRun, FinishedRun]) -> list[float]:
+    """Epochs that both runs of a pair take to the first one's last accuracy, or nearly."""
+    goal = QUICK * pair[0].history["valid_accuracy"][-1]
+    return [epochs_to(run, goal) for run in pair]
+
+
+def signed(epochs: float) -> str:
+    return f"{epochs:+.1f}".replace("-", "−")
 
 
 def cost_table(runs: Runs, study: Study) -> list[str]:

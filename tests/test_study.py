@@ -11,11 +11,11 @@ from test_report import first_images_wrong, write_run
 import arms
 import train_baseline
 import train_pretrained
-from arms import PRETRAINED, SCRATCH, STUDIES, Cell, Study, cells
+from arms import PRETRAINED, PRETRAINED_SHORT, SCRATCH, SCRATCH_SHORT, STUDIES, Cell, Study, cells
 from jobs import Estimate, Job, classifier_job, missing
 from options import default_run_dir, percent
 from plot import main as plot
-from results import find_runs
+from results import epochs_to, find_runs
 from study import main as study
 from study_report import Contrast, answer, processor_hours
 
@@ -95,6 +95,12 @@ def test_scratch_with_the_pretrainings_epochs_sees_as_many_images():
     assert plan.epochs_of(next(plan.cells())) == 2 + 10
 
 
+def test_a_short_arm_has_a_tenth_of_the_epochs_rounded_up():
+    plan = tiny_study(cells((arms.SCRATCH_SHORT,), {0.1: 1}))
+    assert plan.epochs_of(next(plan.cells())) == 1
+    assert STUDIES["fashion"].epochs_of(Cell(arms.PRETRAINED_SHORT, 0.01, 1)) == 10
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_conditions_are_named_as_the_scripts_name_them(name, tmp_path):
     """Options of every cell are accepted, and lead to the same folder without --run-dir."""
@@ -103,7 +109,8 @@ def test_conditions_are_named_as_the_scripts_name_them(name, tmp_path):
         script = train_pretrained if cell.arm.encoder else train_baseline
         args = script.parse_args([*job.options, "--seed", "3"])
         args.dataset = "fashion"  # which has no name in front
-        parts = [cell.arm.encoder or "", "frozen" * args.freeze_encoder, "extra" * cell.arm.extra]
+        words = ["frozen" * args.freeze_encoder, "extra" * cell.arm.extra, "short" * cell.arm.short]
+        parts = [cell.arm.encoder or "", *words]
         labels = percent("labels", args.label_fraction)
         family = "pretrained" if cell.arm.encoder else "baseline"
         assert f"runs/{job.condition}/seed3" == default_run_dir(family, args, *parts, labels)
@@ -172,6 +179,28 @@ def test_a_claim_needs_seeds_and_a_clear_difference(tmp_path):
     assert "**no difference was found**" in none
 
 
+def test_a_short_arm_is_compared_with_short_scratch(tmp_path):
+    for seed in range(6):
+        write_run(tmp_path, SCRATCH.condition(0.1), seed)
+        write_run(tmp_path, SCRATCH_SHORT.condition(0.1), seed, first_images_wrong(40 + seed))
+        write_run(tmp_path, PRETRAINED_SHORT.condition(0.1), seed, first_images_wrong(20))
+    text = answer(Contrast.of(find_runs(tmp_path), PRETRAINED_SHORT, 0.1))
+    assert "With 10% of the labels and a tenth of the epochs (2) **pretraining helps**" in text
+    assert "+11.25 points" in text  # 22.5 of 200 images
+    assert "Learning speed" not in text
+
+
+@pytest.mark.parametrize(
+    ("goal", "epochs"),
+    [(0.1, 0), (0.3, 0.5), (0.5, 1), (0.7, 1.5), (0.9, 2), (0.95, 2)],
+)
+def test_epochs_to_an_accuracy(tmp_path, goal, epochs):
+    # 10 % by chance, 50 % after an epoch, 90 % after two: 30 % lies half way up to the first.
+    write_run(tmp_path, SCRATCH.condition(1.0), 0)
+    (run,) = find_runs(tmp_path)[SCRATCH.condition(1.0)]
+    assert epochs_to(run, goal) == pytest.approx(epochs)
+
+
 def test_readme_shows_the_study(tmp_path):
     pairs(tmp_path / "runs" / "study", 6, lambda seed: 20)
     pairs(tmp_path / "runs" / "study", 2, lambda seed: 20, fraction=1.0)
@@ -184,7 +213,13 @@ def test_readme_shows_the_study(tmp_path):
     assert "| too few seeds | – |" in text
     assert "| all | 16 | 0.53 |" in text  # 16 runs of 60 s on 2 threads
     names = {path.name for path in (tmp_path / "img").iterdir()}
-    assert {"label_efficiency.png", "paired_differences.png"} <= names
+    pictures = ("label_efficiency", "paired_differences", "learning_speed", "class_differences")
+    assert {f"{picture}.png" for picture in pictures} <= names
+    # 4, 5 or 5 of its 20 images are wrong from scratch, and 2 pretrained.
+    assert "| T-shirt/top | +13.33 (" in text
+    assert "10% of the labels, points | p |" in text
+    assert "| 10% | 6 | 2 | 2.0 | 2.0 | +0.0 |" in text  # epochs, and those to 99 % of the last
+    assert "100% of the labels, points" not in text  # two pairs are no basis
 
 
 def test_processor_hours(tmp_path):

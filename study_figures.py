@@ -1,0 +1,122 @@
+"""The study's pictures: accuracy, differences and learning speed over label fractions and seeds."""
+
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+
+from figures import BLUE, STYLES, VERMILION, plot_class_difference, save
+from results import Comparison, FinishedRun
+
+# The study's arms, scratch first.
+SERIES = (
+    {"color": BLUE, "marker": "o", "linestyle": "-"},
+    {"color": VERMILION, "marker": "s", "linestyle": "--"},
+    {"color": "#009E73", "marker": "^", "linestyle": ":"},
+)
+
+
+def draw_label_efficiency(accuracies: dict[str, dict[float, list[float]]], path: Path) -> None:
+    """Test accuracy against the label fraction: an arm's mean over seeds, ± one deviation.
+
+    Args:
+        accuracies: test accuracies in [0, 1] by arm and label fraction, one a seed.
+    """
+    figure, axes = plt.subplots(figsize=(7, 4.2))
+    styles = zip(accuracies.items(), SERIES, strict=False)
+    for (arm, by_fraction), style in styles:
+        share = 100 * np.array(sorted(by_fraction))
+        values = [100 * np.array(by_fraction[fraction]) for fraction in sorted(by_fraction)]
+        mean = np.array([v.mean() for v in values])
+        spread = np.array([v.std(ddof=1) if len(v) > 1 else 0 for v in values])
+        seeds = ", ".join(str(len(v)) for v in values)
+        axes.plot(share, mean, **style, markersize=5, label=f"{arm} ({seeds} seeds)")
+        axes.fill_between(share, mean - spread, mean + spread, color=style["color"], alpha=0.2)
+    axes.set_xscale("log")
+    ticks = sorted({100 * f for by_fraction in accuracies.values() for f in by_fraction})
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel("share of the training labels, %")
+    axes.set_ylabel("test accuracy, %")
+    axes.set_title("mean over seeds; band: ± one standard deviation", fontsize=10)
+    axes.legend(loc="lower right", fontsize=9)
+    save(figure, path)
+
+
+def draw_paired_differences(
+    differences: dict[str, dict[float, list[float]]],
+    intervals: dict[str, dict[float, list[float] | None]],
+    path: Path,
+) -> None:
+    """An arm less scratch, a dot a seed; bar and line: mean and 95 % interval, in points.
+
+    Args:
+        differences: of test accuracies, by arm and label fraction, one a seed.
+        intervals: of their means, by the same keys.
+    """
+    fractions = sorted(
+        {fraction for by_fraction in differences.values() for fraction in by_fraction}
+    )
+    figure, axes = plt.subplots(figsize=(7, 4.2))
+    width = 0.8 / len(differences)
+    for k, ((arm, by_fraction), style) in enumerate(
+        zip(differences.items(), SERIES[1:], strict=False)
+    ):
+        for fraction, values in sorted(by_fraction.items()):
+            x = fractions.index(fraction) + (k - (len(differences) - 1) / 2) * width
+            dots = x + np.linspace(-0.3, 0.3, len(values)) * width if len(values) > 1 else [x]
+            label = arm if fraction == min(by_fraction) else None
+            axes.plot(
+                dots, 100 * np.array(values), style["marker"], color=style["color"], label=label
+            )
+            if intervals[arm][fraction]:
+                bounds = 100 * np.array(intervals[arm][fraction])
+                axes.plot([x, x], bounds, color="black", linewidth=1.5)
+            axes.plot(x, 100 * np.mean(values), "_", color="black", markersize=16)
+    axes.axhline(0, color="black", linewidth=0.8)
+    axes.set_xticks(range(len(fractions)), [f"{100 * fraction:g}" for fraction in fractions])
+    axes.set_xlim(-0.5, len(fractions) - 0.5)
+    axes.set_xlabel("share of the training labels, %")
+    axes.set_ylabel("test accuracy less from scratch, points")
+    axes.set_title("a dot a seed; black: mean and 95 % interval over seeds", fontsize=10)
+    axes.legend(fontsize=9)
+    save(figure, path)
+
+
+def draw_class_differences(comparisons: dict[float, Comparison], path: Path) -> None:
+    """Class accuracy, pretrained less from scratch: a panel a label fraction."""
+    count = len(comparisons)
+    figure, row = plt.subplots(
+        1, count, figsize=(1.6 + 3.4 * count, 3.8), squeeze=False, sharey=True
+    )
+    for axes, (fraction, comparison) in zip(row.flat, sorted(comparisons.items()), strict=True):
+        plot_class_difference(axes, comparison)
+        seeds = len(comparison.pairs)
+        axes.set_title(f"{fraction:.0%} of the labels, {seeds} pairs", fontsize=10)
+    row[0, 0].invert_yaxis()
+    figure.supxlabel("class accuracy, pretrained less from scratch, percentage points", fontsize=10)
+    save(figure, path)
+
+
+def draw_learning_speed(arms: dict[float, list[list[FinishedRun]]], path: Path) -> None:
+    """Validation accuracy against the epochs trained: mean over seeds, ± one deviation.
+
+    Args:
+        arms: by label fraction, the paired runs from scratch and those pretrained.
+    """
+    figure, row = plt.subplots(1, len(arms), figsize=(1 + 3.6 * len(arms), 3.6), squeeze=False)
+    for axes, (fraction, pair) in zip(row.flat, sorted(arms.items()), strict=True):
+        for runs, style in zip(pair, STYLES, strict=True):
+            epochs = runs[0].history["epoch"]
+            values = 100 * np.array([run.history["valid_accuracy"] for run in runs])
+            mean = values.mean(axis=0)
+            spread = values.std(axis=0, ddof=1) if len(runs) > 1 else 0 * mean
+            axes.plot(epochs, mean, **style, markersize=5)
+            axes.fill_between(epochs, mean - spread, mean + spread, color=style["color"], alpha=0.2)
+        axes.set_title(f"{fraction:.0%} of the labels, {len(pair[0])} seeds", fontsize=10)
+        axes.set_xlabel("epochs trained")
+        axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
+    row[0, 0].set_ylabel("validation accuracy, %")
+    row[0, 0].legend(loc="lower right", fontsize=9)
+    save(figure, path)
