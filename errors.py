@@ -1,6 +1,7 @@
 """Errors that a user can cause: one clear line on stderr and exit code 2, never a traceback."""
 
 import functools
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,9 @@ def exit_cleanly(main: Callable[..., None]) -> Callable[..., None]:
         script = Path(sys.argv[0]).name
         try:
             main(*args, **kwargs)
+            sys.stdout.flush()
+        except BrokenPipeError:  # the reader, such as `| head`, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         except UserError as error:
             _exit(f"{script}: error: {error}", 2)
         except KeyboardInterrupt:

@@ -4,6 +4,7 @@ import json
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,14 +18,23 @@ from pretrain_autoencoder import main as pretrain
 from train_baseline import main as baseline
 from train_pretrained import main as pretrained
 
+HERE = Path(__file__).parent.parent
 SCRIPTS = [
     "train_baseline",
     "pretrain_autoencoder",
     "train_pretrained",
+    "study",
     "plot",
     "predict",
     "benchmark",
 ]
+
+
+def test_a_reader_that_has_seen_enough_is_no_error():
+    shell = f"set -o pipefail; {sys.executable} study.py --dry-run --runs-dir nowhere | head -n 1"
+    result = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, cwd=HERE)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "runs are missing" in result.stdout
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
