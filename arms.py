@@ -31,39 +31,55 @@ class Arm:
         return f"{family}/{'-'.join(part for part in parts if part)}"
 
 
-# Pretrainings by their conditions, with what pretrain_autoencoder.py is told for them.
+@dataclass(frozen=True)
+class Pretraining:
+    """What pretrain_autoencoder.py is told, and how many times the study's epochs it takes."""
+
+    options: tuple[str, ...] = ()
+    length: int = 1
+
+
+# By their conditions.
 ENCODERS = {
-    "mask": (),
-    "none": ("--corruption", "none"),
-    "none-noskips": ("--corruption", "none", "--no-skips"),
-    "mask-noskips": ("--no-skips",),
-    "noise": ("--corruption", "noise"),
-    "mask-images10": ("--train-fraction", "0.1"),
+    "mask-normalised-long": Pretraining(("--target", "normalised"), length=3),
+    "mask-normalised-images10-long": Pretraining(
+        ("--target", "normalised", "--train-fraction", "0.1"), length=3
+    ),
+    "mask": Pretraining(),
+    "none": Pretraining(("--corruption", "none")),
+    "none-noskips": Pretraining(("--corruption", "none", "--no-skips")),
+    "mask-noskips": Pretraining(("--no-skips",)),
+    "noise": Pretraining(("--corruption", "noise")),
 }
+BEST = "mask-normalised-long"  # on validation
 FROZEN = ("--freeze-encoder",)
 SHORT = 0.1  # share of the epochs
 
 SCRATCH = Arm("from scratch")
-PRETRAINED = Arm("pretrained (masked patches)", "mask", control=SCRATCH)
+PRETRAINED = Arm("pretrained", BEST, control=SCRATCH)
+MASK = Arm("masked patches, pixels as they are, a third as long", "mask", control=SCRATCH)
 PLAIN = Arm("plain autoencoder, the original's", "none", control=SCRATCH)
 PLAIN_NO_SKIPS = Arm("plain autoencoder without skips", "none-noskips", control=SCRATCH)
 MASK_NO_SKIPS = Arm("masked patches without skips", "mask-noskips", control=SCRATCH)
 NOISE = Arm("noise", "noise", control=SCRATCH)
-FEWER_IMAGES = Arm("pretrained on 10 % of the images", "mask-images10", control=SCRATCH)
+FEWER_IMAGES = Arm(
+    "pretrained on 10 % of the images", "mask-normalised-images10-long", control=SCRATCH
+)
 FROZEN_RANDOM = Arm("frozen random encoder", None, "frozen", FROZEN, control=SCRATCH)
-FROZEN_PRETRAINED = Arm("frozen pretrained encoder", "mask", "frozen", FROZEN, control=SCRATCH)
+FROZEN_PRETRAINED = Arm("frozen pretrained encoder", BEST, "frozen", FROZEN, control=SCRATCH)
 EXTRA = Arm(
     "from scratch, with the pretraining's epochs", None, "extra", extra=True, control=SCRATCH
 )
 SCRATCH_SHORT = Arm("from scratch, a tenth of the epochs", None, "short", short=True)
 PRETRAINED_SHORT = Arm(
-    "pretrained, a tenth of the epochs", "mask", "short", short=True, control=SCRATCH_SHORT
+    "pretrained, a tenth of the epochs", BEST, "short", short=True, control=SCRATCH_SHORT
 )
 ARMS = (
     SCRATCH,
     PRETRAINED,
     SCRATCH_SHORT,
     PRETRAINED_SHORT,
+    MASK,
     PLAIN,
     PLAIN_NO_SKIPS,
     MASK_NO_SKIPS,
@@ -90,7 +106,7 @@ class Study:
 
     Args:
         epochs: of classification, by label fraction; chosen for scratch on validation.
-        pretraining_epochs: passes over the images without labels.
+        pretraining_epochs: passes over the images without labels, for a `Pretraining` of length 1.
         measurements: how often a classification is validated.
         options: given to every run.
         blocks: the cells, in blocks in the order of what a claim needs.
@@ -110,8 +126,13 @@ class Study:
         epochs = self.epochs[cell.label_fraction]
         if cell.arm.short:
             return math.ceil(SHORT * epochs)
-        extra = round(self.pretraining_epochs / cell.label_fraction) if cell.arm.extra else 0
-        return epochs + extra
+        if cell.arm.extra:
+            return epochs + round(self.pretraining_of(BEST) / cell.label_fraction)
+        return epochs
+
+    def pretraining_of(self, encoder: str) -> int:
+        """Epochs of a pretraining."""
+        return ENCODERS[encoder].length * self.pretraining_epochs
 
 
 def cells(arms: tuple[Arm, ...], seeds: dict[float, int]) -> tuple[Cell, ...]:
@@ -128,8 +149,9 @@ FASHION = Study(
         cells((SCRATCH, PRETRAINED), {0.01: 10, 0.1: 10, 1.0: 6}),
         cells((SCRATCH_SHORT, PRETRAINED_SHORT), {0.01: 10, 0.1: 10, 1.0: 6}),
         cells((PLAIN,), {0.01: 10, 0.1: 10, 1.0: 6}),
-        cells((FROZEN_RANDOM, FROZEN_PRETRAINED, EXTRA), {0.01: 6, 0.1: 6}),
-        cells((PLAIN_NO_SKIPS, MASK_NO_SKIPS, NOISE, FEWER_IMAGES), {0.01: 6}),
+        cells((FROZEN_RANDOM, FROZEN_PRETRAINED), {0.01: 6, 0.1: 6}),
+        cells((MASK,), {0.01: 6, 0.1: 6}),
+        cells((EXTRA, FEWER_IMAGES, PLAIN_NO_SKIPS, MASK_NO_SKIPS, NOISE), {0.01: 6}),
         cells((SCRATCH, PRETRAINED), {0.05: 6, 0.3: 6}),
     ),
 )

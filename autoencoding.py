@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 import torch
 from torch import Tensor
 
-from batches import Batches, corrupt
+from batches import Batches, corrupt, patch_statistics
 from compute import Compute
 from data import ImageSet, derive_seed, generator
 from models import UNetAutoencoder
@@ -29,6 +29,7 @@ def pretrain(
     compute: Compute,
     *,
     corruption: str,
+    target: str,
     train_fraction: float,
     condition: str,
 ) -> None:
@@ -38,6 +39,8 @@ def pretrain(
     of the training images' pixel variance: 1 is what the mean grey would reach.
 
     Args:
+        target: `pixels`; or `normalised`, the pixels less their 4x4 patch's mean, over its
+            deviation (He et al. 2022, arXiv:2111.06377), so that faint patterns count too.
         train_fraction: share of the training split's images, in (0, 1].
         condition: the pretraining's short name, kept with the encoder.
 
@@ -54,7 +57,11 @@ def pretrain(
             yield images, seen, counted
 
     def loss_of(forward: Callable[..., Tensor], images: Tensor, seen: Tensor, counted: Tensor):
-        squared_errors = (forward(seen).float() - images).square()
+        wanted = images
+        if target == "normalised":
+            mean, std = patch_statistics(images)
+            wanted = (images - mean) / std
+        squared_errors = (forward(seen).float() - wanted).square()
         return (squared_errors * counted).sum() / counted.sum()
 
     @torch.inference_mode()
@@ -79,7 +86,8 @@ def pretrain(
         evaluate=evaluate,
     )
     examples = next(corrupted(valid_batches.in_order(), generator(recipe.seed, "validation")))
-    write_reconstructions(run, model, [part[:EXAMPLES] for part in examples], valid_batches)
+    examples = [part[:EXAMPLES] for part in examples]
+    write_reconstructions(run, model, examples, target, valid_batches)
     encoder = model.encoder.state_dict()
     run.write_weights(
         "encoder.pt",
@@ -102,14 +110,21 @@ def share(train: Tensor, fraction: float, recipe: Recipe) -> Tensor:
 
 @torch.inference_mode()
 def write_reconstructions(
-    run: Run, model: UNetAutoencoder, examples: list[Tensor], batches: Batches
+    run: Run, model: UNetAutoencoder, examples: list[Tensor], target: str, batches: Batches
 ) -> None:
-    """Keep examples as pixels in [0, 1], (n, 28, 28) each; hidden ones of `corrupted` are NaN."""
+    """Keep examples as pixels in [0, 1], (n, 28, 28) each; hidden ones of `corrupted` are NaN.
+
+    An output of normalised patches gets the original patches' mean and deviation back.
+    """
     images, seen, counted = examples
     model.eval()
+    output = model(seen)
+    if target == "normalised":
+        mean, std = patch_statistics(images)
+        output = output * std + mean
     pixels = {
         name: batches.normalise.undo(tensor.float()).cpu()
-        for name, tensor in {"original": images, "corrupted": seen, "output": model(seen)}.items()
+        for name, tensor in {"original": images, "corrupted": seen, "output": output}.items()
     }
     if not counted.all():
         pixels["corrupted"][counted.squeeze(1).cpu()] = torch.nan

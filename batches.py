@@ -11,6 +11,7 @@ from data import SIZE, generator
 
 PATCH = 4  # pixels a side; the 7x7 grid of patches is the last stage's grid of features
 HIDDEN_PATCHES = 24  # of 49
+FLAT = 0.1  # added to a patch's deviation, so that a flat patch's rounding errors do not count
 NOISE_STD = 0.7  # in units of the pixels' standard deviation
 
 
@@ -135,3 +136,16 @@ def corrupt(images: Tensor, corruption: str, rng: torch.Generator) -> tuple[Tens
     hidden = (ranks < HIDDEN_PATCHES).view(-1, 1, grid, grid).to(images.device)
     hidden = hidden.repeat_interleave(PATCH, dim=2).repeat_interleave(PATCH, dim=3)
     return images.masked_fill(hidden, 0.0), hidden
+
+
+def patch_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean, and standard deviation + 0.1, of each 4x4 patch, at each of its pixels.
+
+    Args:
+        images: normalised (N, 1, 28, 28), as both results are.
+    """
+    patches = images.unflatten(3, (-1, PATCH)).unflatten(2, (-1, PATCH))  # (N, 1, 7, 4, 7, 4)
+    std, mean = torch.std_mean(patches, dim=(3, 5), keepdim=True)
+    return tuple(
+        statistic.expand_as(patches).flatten(4, 5).flatten(2, 3) for statistic in (mean, std + FLAT)
+    )

@@ -89,15 +89,14 @@ def classifier_job(study: Study, cell: Cell, seed: int, runs_dir: Path) -> Job:
 
 
 def encoder_job(study: Study, cell: Cell, seed: int, runs_dir: Path) -> Job:
-    options = ENCODERS[cell.arm.encoder]
-    epochs = ("--epochs", str(study.pretraining_epochs))
+    epochs = study.pretraining_of(cell.arm.encoder)
     return Job(
         condition=f"autoencoder/{cell.arm.encoder}",
         seed=seed,
         script="pretrain_autoencoder.py",
-        options=(*study.options, *options, *epochs),
+        options=(*study.options, *ENCODERS[cell.arm.encoder].options, "--epochs", str(epochs)),
         result="encoder.pt",
-        passes=study.pretraining_epochs,
+        passes=epochs,
         runs_dir=runs_dir,
     )
 

@@ -5,6 +5,7 @@ import math
 
 DATASETS = ("fashion", "mnist", "kmnist", "digits")
 CORRUPTIONS = ("mask", "noise", "none")
+TARGETS = ("pixels", "normalised")
 FLIPS = ("alternate", "random", "none")
 SCHEDULES = ("one-cycle", "constant")
 

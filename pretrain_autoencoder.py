@@ -3,6 +3,7 @@
 from errors import exit_cleanly
 from options import (
     CORRUPTIONS,
+    TARGETS,
     Parser,
     add_data_options,
     add_machine_options,
@@ -23,6 +24,9 @@ def parse_args(argv=None):
     group = parser.add_argument_group("pretraining")
     group.add_argument(
         "--corruption", choices=CORRUPTIONS, default="mask", help="what the encoder sees"
+    )
+    group.add_argument(
+        "--target", choices=TARGETS, default="pixels", help="each 4x4 patch as it is, or normalised"
     )
     group.add_argument("--no-skips", action="store_true", help="decoder without skip connections")
     group.add_argument("--train-fraction", type=fraction, default=1.0, help="images used, (0, 1]")
@@ -45,6 +49,7 @@ def main(argv=None) -> None:
 
     parts = [
         args.corruption,
+        "normalised" * (args.target == "normalised"),
         "noskips" * args.no_skips,
         percent("images", args.train_fraction) * (args.train_fraction < 1),
     ]
@@ -67,6 +72,7 @@ def main(argv=None) -> None:
         pick(args, Recipe),
         compute,
         corruption=args.corruption,
+        target=args.target,
         train_fraction=args.train_fraction,
         condition="-".join(part for part in parts if part),
     )

@@ -22,6 +22,9 @@ MADE_BY = {
     "checkpoint": "the same command with --overwrite",
 }
 
+# Options that older runs do not name, since they came later, with what these runs did.
+ADDED = {"target": "pixels"}
+
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write `path` whole or not at all: a kill or a full disk leaves what was there before."""
@@ -100,7 +103,7 @@ class Run:
         differences = [
             f"--{name.replace('_', '-')} is {before.get(name)} there and {options.get(name)} here"
             for name in sorted({*options, *before})
-            if before.get(name) != options.get(name)
+            if not same(before.get(name, ADDED.get(name)), options.get(name))
         ]
         if differences:
             raise UserError(
@@ -158,6 +161,13 @@ class Run:
 
     def write_weights(self, name: str, kind: str, content: dict) -> None:
         save_weights(self.folder / name, kind, content)
+
+
+def same(before: object, here: object) -> bool:
+    """Whether two options are equal; an encoder's options are its pretraining's."""
+    if isinstance(before, dict) and isinstance(here, dict):
+        return ADDED | before == ADDED | here
+    return before == here
 
 
 def read_json(path: Path) -> dict:
