@@ -100,10 +100,11 @@ class Run:
                 f"'{self.folder}' holds a run of {kept.get('arm')}: name another folder"
             )
         options, before = self.config["options"], kept.get("options", {})
+        before = {name: ADDED[name] for name in options if name in ADDED} | before
         differences = [
             f"--{name.replace('_', '-')} is {before.get(name)} there and {options.get(name)} here"
             for name in sorted({*options, *before})
-            if not same(before.get(name, ADDED.get(name)), options.get(name))
+            if not same(before.get(name), options.get(name))
         ]
         if differences:
             raise UserError(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from batches import NOISE_STD, Batches, Normalisation, corrupt
+from batches import FLAT, NOISE_STD, Batches, Normalisation, corrupt, patch_statistics
 
 IDENTITY = Normalisation(0.0, 1.0)
 COUNT = 23
@@ -133,3 +133,13 @@ def test_noise_has_its_deviation():
     assert (seen - images).std() == pytest.approx(NOISE_STD, rel=0.02)
     assert (seen - images).mean() == pytest.approx(0, abs=0.02)
     assert counted.all()
+
+
+def test_patch_statistics():
+    rows = torch.arange(28.0).view(1, 1, 28, 1).expand(2, 1, 28, 28)
+    mean, std = patch_statistics(rows)
+    assert mean[0, 0, :8, 5].tolist() == [1.5] * 4 + [5.5] * 4
+    # Each patch has 0, 1, 2, 3 and its own start, four times: the squares add up to 4 * 5.
+    assert std.shape == rows.shape
+    assert torch.allclose(std, torch.tensor((20 / 15) ** 0.5 + FLAT))
+    assert patch_statistics(torch.ones(1, 1, 28, 28))[1].unique().tolist() == pytest.approx([FLAT])

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import TINY
@@ -154,6 +155,21 @@ def test_without_corruption_or_skips(tmp_path):
     assert torch.load(tmp_path / "encoder.pt")["condition"] == "none-noskips-images10"
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["data"]["train_images"] == 138  # of 1,375
+
+
+def test_normalised_patches(tmp_path, autoencoder_dir):
+    pretrain([*TINY, "--target", "normalised", "--run-dir", str(tmp_path)])
+    assert torch.load(tmp_path / "encoder.pt")["condition"] == "mask-normalised"
+    losses = [
+        json.loads((folder / "metrics.json").read_text())["valid"]["loss"]
+        for folder in (tmp_path, autoencoder_dir)
+    ]
+    assert losses[0] != losses[1]
+    with np.load(tmp_path / "reconstructions.npz") as arrays:
+        original, hidden = arrays["original"], np.isnan(arrays["corrupted"])
+        # Two epochs on the digits do little, but each patch has its own mean back.
+        error = np.square(arrays["output"] - original)[hidden].mean()
+    assert error < np.square(original.mean() - original)[hidden].mean()
 
 
 def test_predict_reads_dark_things_on_light_ground_too(baseline_dir, tmp_path, capsys):

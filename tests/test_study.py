@@ -47,7 +47,8 @@ def finish(job: Job):
 def test_encoders_come_before_what_starts_from_them(tmp_path):
     block = cells((SCRATCH, PRETRAINED), {0.1: 3, 1.0: 1})
     encoders, classifiers = missing_of(tiny_study(block), tmp_path, 2)
-    assert [job.condition for job in encoders] == ["autoencoder/mask"] * 2
+    assert [job.condition for job in encoders] == [f"autoencoder/{arms.BEST}"] * 2
+    assert encoders[0].options[-4:] == ("--target", "normalised", "--epochs", "3")
     assert [job.seed for job in classifiers] == [0, 0, 0, 0, 1, 1]
     assert classifiers[2].options[-2:] == ("--encoder", str(encoders[0].folder / "encoder.pt"))
 
@@ -92,7 +93,7 @@ def test_the_time_left(tmp_path):
 
 def test_scratch_with_the_pretrainings_epochs_sees_as_many_images():
     plan = tiny_study(cells((arms.EXTRA,), {0.1: 1}))
-    assert plan.epochs_of(next(plan.cells())) == 2 + 10
+    assert plan.epochs_of(next(plan.cells())) == 2 + 3 * 10  # of a tenth of the images
 
 
 def test_a_short_arm_has_a_tenth_of_the_epochs_rounded_up():
@@ -124,9 +125,9 @@ def test_the_study_runs_what_is_missing(tiny, tmp_path, capsys):
     study([*options, "--jobs", "2"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("4 runs are missing")
-    assert "[4/4] pretrained/mask-labels10/seed0: test accuracy" in lines[-1]
-    encoder = find_runs(tmp_path)["autoencoder/mask"][0]
-    (classifier,) = find_runs(tmp_path)["pretrained/mask-labels10"]
+    assert f"[4/4] {PRETRAINED.condition(0.1)}/seed0: test accuracy" in lines[-1]
+    encoder = find_runs(tmp_path)[f"autoencoder/{arms.BEST}"][0]
+    (classifier,) = find_runs(tmp_path)[PRETRAINED.condition(0.1)]
     assert classifier.config["options"]["encoder"]["seed"] == encoder.seed
     assert classifier.history["epoch"] == [2]
     study(options)
@@ -209,7 +210,7 @@ def test_readme_shows_the_study(tmp_path):
     plot([*folders, "--readme", str(readme), "--data-dir", str(tmp_path)])
     text = readme.read_text()
     assert "| from scratch | 79.50 ± 0.45 (6) | 79.75 ± 0.35 (2) |" in text
-    assert "| pretrained (masked patches) | 10% | 6 | +10.50 |" in text
+    assert "| pretrained | 10% | 6 | +10.50 |" in text
     assert "| too few seeds | – |" in text
     assert "| all | 16 | 0.53 |" in text  # 16 runs of 60 s on 2 threads
     names = {path.name for path in (tmp_path / "img").iterdir()}
