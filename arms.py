@@ -13,7 +13,8 @@ class Arm:
 
     `encoder` is the pretraining's condition, None for a random start; `variant` is the word for
     what sets the arm apart in a condition's name. `extra` gives scratch the pretraining's epochs,
-    `short` any arm a tenth of the usual ones. `control` is the arm that it is compared with.
+    `short` any arm a tenth of the usual ones. `control` is the arm that it is compared with. One
+    that is `tried` is judged on validation alone, to choose the recipe: its runs read no test set.
     """
 
     name: str
@@ -22,6 +23,7 @@ class Arm:
     options: tuple[str, ...] = ()
     extra: bool = False
     short: bool = False
+    tried: bool = False
     control: "Arm | None" = None
 
     def condition(self, label_fraction: float) -> str:
@@ -45,6 +47,7 @@ ENCODERS = {
     "mask-normalised-images10-long": Pretraining(
         ("--target", "normalised", "--train-fraction", "0.1"), length=3
     ),
+    "mask-normalised": Pretraining(("--target", "normalised")),
     "mask": Pretraining(),
     "none": Pretraining(("--corruption", "none")),
     "none-noskips": Pretraining(("--corruption", "none", "--no-skips")),
@@ -74,6 +77,25 @@ SCRATCH_SHORT = Arm("from scratch, a tenth of the epochs", None, "short", short=
 PRETRAINED_SHORT = Arm(
     "pretrained, a tenth of the epochs", BEST, "short", short=True, control=SCRATCH_SHORT
 )
+NORMALISED = Arm(
+    "masked patches, normalised, a third as long", "mask-normalised", tried=True, control=SCRATCH
+)
+SLOW_ENCODER = Arm(
+    "pretrained, the encoder at 0.3 of the rate",
+    BEST,
+    "rate0.3",
+    ("--encoder-lr-scale", "0.3"),
+    tried=True,
+    control=SCRATCH,
+)
+SLOWER_ENCODER = Arm(
+    "pretrained, the encoder at 0.1 of the rate",
+    BEST,
+    "rate0.1",
+    ("--encoder-lr-scale", "0.1"),
+    tried=True,
+    control=SCRATCH,
+)
 ARMS = (
     SCRATCH,
     PRETRAINED,
@@ -88,6 +110,9 @@ ARMS = (
     FROZEN_RANDOM,
     FROZEN_PRETRAINED,
     EXTRA,
+    NORMALISED,
+    SLOW_ENCODER,
+    SLOWER_ENCODER,
 )
 
 
@@ -151,6 +176,7 @@ FASHION = Study(
         cells((PLAIN,), {0.01: 10, 0.1: 10, 1.0: 6}),
         cells((FROZEN_RANDOM, FROZEN_PRETRAINED), {0.01: 6, 0.1: 6}),
         cells((MASK,), {0.01: 6, 0.1: 6}),
+        cells((SLOW_ENCODER, SLOWER_ENCODER, NORMALISED), {0.01: 3}),
         cells((EXTRA, FEWER_IMAGES, PLAIN_NO_SKIPS, MASK_NO_SKIPS, NOISE), {0.01: 6}),
         cells((SCRATCH, PRETRAINED), {0.05: 6, 0.3: 6}),
     ),

@@ -79,10 +79,11 @@ def classifier_job(study: Study, cell: Cell, seed: int, runs_dir: Path) -> Job:
             *("--valid-every", str(-(-epochs // study.measurements))),
             # All the views of the test images would take longer than training on few labels.
             *("--average-shift", "0"),
+            *(("--skip-test",) if cell.arm.tried else ()),
             *cell.arm.options,
             *start,
         ),
-        result="predictions.npz",
+        result="metrics.json" if cell.arm.tried else "predictions.npz",
         passes=epochs * cell.label_fraction,
         runs_dir=runs_dir,
     )

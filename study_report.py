@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from arms import ARMS, PRETRAINED, PRETRAINED_SHORT, STUDIES, Arm, Study
+from arms import ARMS, PRETRAINED, PRETRAINED_SHORT, SCRATCH, STUDIES, Arm, Study
 from class_tables import interval_text, study_class_table
 from metrics import MIN_SEEDS, holm, paired_difference, summary
 from results import QUICK, Comparison, FinishedRun, accuracy, epochs_to
@@ -56,11 +56,11 @@ def study_of(runs: Runs) -> Study:
 
 
 def contrasts(runs: Runs, study: Study, arms: tuple[Arm, ...] = ARMS) -> list[Contrast]:
-    """Every arm that has a control, at every label fraction where it has a pair."""
+    """Every arm that has a control and test results, at every label fraction with a pair."""
     everything = [
         Contrast.of(runs, arm, fraction)
         for arm in arms
-        if arm.control
+        if arm.control and not arm.tried
         for fraction in sorted(study.epochs)
     ]
     return [contrast for contrast in everything if contrast.pairs]
@@ -89,6 +89,7 @@ def study_section(runs: Runs, img_dir: str) -> list[str]:
         *difference_table(found),
         *speed_table([c for c in found if c.arm == PRETRAINED], img_dir),
         *class_part(found, img_dir),
+        *tried_table(runs, study),
         *cost_table(runs, study),
     ]
 
@@ -114,6 +115,11 @@ def answer(contrast: Contrast) -> str:
     )
 
 
+def valid_accuracy(run: FinishedRun) -> float:
+    """Of the finished model."""
+    return run.metrics["valid"]["accuracy"]
+
+
 def first_accuracy(run: FinishedRun) -> float:
     """Validation accuracy when it was first measured."""
     return run.history["valid_accuracy"][0]
@@ -124,6 +130,8 @@ def accuracy_table(runs: Runs, study: Study) -> list[str]:
     fractions = sorted(study.epochs)
     rows = []
     for arm in ARMS:
+        if arm.tried:
+            continue
         found = [runs.get(arm.condition(fraction), []) for fraction in fractions]
         if any(found):
             rows.append([arm.name, *map(accuracy_cell, found)])
@@ -234,6 +242,38 @@ def epochs_to_goal(pair: tuple[FinishedRun, FinishedRun]) -> list[float]:
 
 def signed(epochs: float) -> str:
     return f"{epochs:+.1f}".replace("-", "−")
+
+
+def tried_table(runs: Runs, study: Study) -> list[str]:
+    """What the recipe was chosen from: all arms with their control's epochs, on validation."""
+    fewest = min(study.epochs)
+    tried = [
+        Contrast.of(runs, arm, fewest) for arm in ARMS if arm.control == SCRATCH and not arm.extra
+    ]
+    figures = [(c, c.difference_in(valid_accuracy)) for c in tried if c.pairs]
+    rows = []
+    for contrast, difference in sorted(figures, key=lambda pair: -pair[1]["mean"]):
+        scratch, this = np.mean(
+            [list(map(valid_accuracy, pair)) for pair in contrast.pairs], axis=0
+        )
+        rows.append(
+            [
+                contrast.arm.name,
+                str(difference["n"]),
+                f"{100 * scratch:.2f}",
+                f"{100 * this:.2f}",
+                points(difference["mean"]),
+                interval_text(difference) if contrast.is_basis else "–",
+            ]
+        )
+    header = ["Tried", "Pairs", "From scratch, %", "This, %", "Difference, points"]
+    return [
+        f"What was tried at {fewest:.0%} of the labels, by **validation** accuracy, on which the "
+        "recipe of pretraining was chosen; each beside scratch on the same seeds:",
+        "",
+        *table([*header, "95 % interval"], rows),
+        "",
+    ]
 
 
 def cost_table(runs: Runs, study: Study) -> list[str]:

@@ -17,7 +17,7 @@ from options import default_run_dir, percent
 from plot import main as plot
 from results import epochs_to, find_runs
 from study import main as study
-from study_report import Contrast, answer, processor_hours
+from study_report import Contrast, answer, processor_hours, tried_table
 
 SMALL = ("--dataset", "digits", "--width", "0.1", "--flip", "none")
 
@@ -106,6 +106,8 @@ def test_a_short_arm_has_a_tenth_of_the_epochs_rounded_up():
 def test_conditions_are_named_as_the_scripts_name_them(name, tmp_path):
     """Options of every cell are accepted, and lead to the same folder without --run-dir."""
     for cell in STUDIES[name].cells():
+        if cell.arm.tried:
+            continue
         job = classifier_job(STUDIES[name], cell, 3, tmp_path)
         script = train_pretrained if cell.arm.encoder else train_baseline
         args = script.parse_args([*job.options, "--seed", "3"])
@@ -221,6 +223,29 @@ def test_readme_shows_the_study(tmp_path):
     assert "10% of the labels, points | p |" in text
     assert "| 10% | 6 | 2 | 2.0 | 2.0 | +0.0 |" in text  # epochs, and those to 99 % of the last
     assert "100% of the labels, points" not in text  # two pairs are no basis
+
+
+def test_what_was_tried_is_told_by_validation(tmp_path):
+    for seed in range(2):
+        write_run(tmp_path, SCRATCH.condition(0.01), seed)
+        for arm, accuracy in ((PRETRAINED, 0.92), (arms.SLOW_ENCODER, 0.93)):
+            folder = write_run(tmp_path, arm.condition(0.01), seed)
+            metrics = json.loads((folder / "metrics.json").read_text())
+            metrics["valid"]["accuracy"] = accuracy
+            metrics["test"] = None
+            (folder / "metrics.json").write_text(json.dumps(metrics))
+    rows = [line for line in tried_table(find_runs(tmp_path), STUDIES["fashion"]) if "|" in line]
+    assert rows[2:] == [
+        "| pretrained, the encoder at 0.3 of the rate | 2 | 91.00 | 93.00 | +2.00 | – |",
+        "| pretrained | 2 | 91.00 | 92.00 | +1.00 | – |",
+    ]
+
+
+def test_an_arm_that_is_tried_reads_no_test_set(tmp_path):
+    job = classifier_job(STUDIES["fashion"], Cell(arms.SLOW_ENCODER, 0.01, 1), 0, tmp_path)
+    assert "--skip-test" in job.options
+    finish(job)
+    assert job.finished
 
 
 def test_processor_hours(tmp_path):
