@@ -260,8 +260,8 @@ def tried_table(runs: Runs, study: Study) -> list[str]:
             [
                 contrast.arm.name,
                 str(difference["n"]),
-                f"{100 * scratch:.2f}",
-                f"{100 * this:.2f}",
+                f"{scratch:.2f}",
+                f"{this:.2f}",
                 points(difference["mean"]),
                 interval_text(difference) if contrast.is_basis else "–",
             ]
