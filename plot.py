@@ -107,8 +107,9 @@ def draw_study(runs: dict, img_dir: Path) -> None:
     """Draw what the study's runs show over label fractions and seeds, if there are pairs."""
     import study_figures as figures
     from arms import PLAIN, PRETRAINED, SCRATCH
+    from contrasts import contrasts, study_of
     from results import accuracy
-    from study_report import class_comparisons, contrasts, study_of
+    from study_report import class_comparisons
 
     study = study_of(runs)
     shown = contrasts(runs, study, (PRETRAINED, PLAIN))

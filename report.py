@@ -16,7 +16,7 @@ from results import (
     hardest_mean,
 )
 from speed import speed_table
-from study_report import study_section
+from study_report import study_answers, study_section
 from tables import evidence, over_seeds, p_value, points, table, verdict
 
 # The course report that this project began as: mean class accuracy and the class Shirt. One run
@@ -38,11 +38,15 @@ def results_section(
         img_dir: the pictures' folder, as seen from the README.
     """
     comparison = Comparison.of(runs)
-    study = study_section(study_runs, img_dir)
+    answers, study = study_answers(study_runs), study_section(study_runs, img_dir)
     if not comparison.pairs:
-        sections = ["No finished pair of runs yet: `make report` makes them.", "", *study]
+        nothing = "No finished pair of runs yet: `make report` makes them."
+        sections = [*answers, nothing, "", *study]
     else:
         sections = [
+            "### Conclusion",
+            "",
+            *answers,
             *conclusion(comparison),
             *study,
             *overall_table(comparison),
@@ -55,15 +59,16 @@ def results_section(
 
 
 def conclusion(comparison: Comparison) -> list[str]:
-    """What the runs show, and what they do not, in plain sentences."""
+    """What the main job's runs show, and what they do not, in plain sentences."""
     means = [
         summary([accuracy(run) for run in runs])["mean"]
         for runs in zip(*comparison.pairs, strict=True)
     ]
     difference = comparison.difference(accuracy)
+    width = comparison.pairs[0][0].config["options"]["width"]
     figures = (
-        f"The test accuracy is {means[0]:.4f} from scratch and {means[1]:.4f} from the "
-        "pretrained encoder, a difference of "
+        f"At width {width} and with all labels the test accuracy is {means[0]:.4f} from scratch "
+        f"and {means[1]:.4f} from the pretrained encoder, a difference of "
     )
     if difference["n"] >= MIN_SEEDS:
         words = ("Pretraining helps", "Pretraining harms", "No difference was found")
@@ -76,7 +81,7 @@ def conclusion(comparison: Comparison) -> list[str]:
             f"{figures}{points(difference['mean'])} points. {per_run_test(comparison)} "
             f"{too_few(difference['n'])}"
         )
-    return ["### Conclusion", "", text, "", learning_speed(comparison), ""]
+    return [text, "", learning_speed(comparison), ""]
 
 
 def per_run_test(comparison: Comparison) -> str:

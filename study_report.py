@@ -1,69 +1,30 @@
 """README's answer over label fractions and seeds: tables and sentences, from finished runs."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
-
 import numpy as np
 
-from arms import ARMS, PRETRAINED, PRETRAINED_SHORT, SCRATCH, STUDIES, Arm, Study
+from arms import ARMS, BEST, PRETRAINED, PRETRAINED_SHORT, SCRATCH, Study
 from class_tables import interval_text, study_class_table
+from contrasts import Contrast, Runs, contrasts, study_of
 from metrics import MIN_SEEDS, holm, paired_difference, summary
 from results import QUICK, Comparison, FinishedRun, accuracy, epochs_to
 from tables import evidence, p_value, points, table, verdict
 
-Runs = dict[str, list[FinishedRun]]
 
-
-@dataclass(frozen=True)
-class Contrast:
-    """One arm beside its control at one label fraction, over the seeds that both have."""
-
-    arm: Arm
-    label_fraction: float
-    pairs: tuple[tuple[FinishedRun, FinishedRun], ...]
-
-    @classmethod
-    def of(cls, runs: Runs, arm: Arm, label_fraction: float) -> "Contrast":
-        control = {run.seed: run for run in runs.get(arm.control.condition(label_fraction), [])}
-        ours = runs.get(arm.condition(label_fraction), [])
-        pairs = tuple((control[run.seed], run) for run in ours if run.seed in control)
-        return cls(arm, label_fraction, pairs)
-
-    @cached_property
-    def difference(self) -> dict:
-        """The arm less its control in test accuracy, as `metrics.paired_difference`."""
-        return self.difference_in(accuracy)
-
-    def difference_in(self, of: Callable[[FinishedRun], float]) -> dict:
-        return paired_difference(*zip(*[map(of, pair) for pair in self.pairs], strict=True))
-
-    @property
-    def comparison(self) -> Comparison:
-        """The same pairs, for what is told class by class."""
-        return Comparison(*map(list, zip(*self.pairs, strict=True)))
-
-    @property
-    def is_basis(self) -> bool:
-        """Whether there are seeds enough for a claim."""
-        return len(self.pairs) >= MIN_SEEDS
-
-
-def study_of(runs: Runs) -> Study:
-    """The study whose data set these runs are on."""
-    first = next((found[0] for found in runs.values()), None)
-    return STUDIES["digits" if first and first.config["data"]["name"] == "digits" else "fashion"]
-
-
-def contrasts(runs: Runs, study: Study, arms: tuple[Arm, ...] = ARMS) -> list[Contrast]:
-    """Every arm that has a control and test results, at every label fraction with a pair."""
-    everything = [
-        Contrast.of(runs, arm, fraction)
-        for arm in arms
-        if arm.control and not arm.tried
-        for fraction in sorted(study.epochs)
+def study_answers(runs: Runs) -> list[str]:
+    """The conclusion's sentences over seeds and label fractions; empty without a pair."""
+    study = study_of(runs)
+    found = contrasts(runs, study, (PRETRAINED, PRETRAINED_SHORT))
+    if not found:
+        return []
+    width = found[0].pairs[0][0].config["options"]["width"]
+    return [
+        f"Over label fractions and paired seeds (`study.py`; width {width}, "
+        f"{study.pretraining_of(BEST)} epochs of pretraining; a seed has its own split, encoder "
+        "and classifier start, which all arms share):",
+        "",
+        *(f"- {answer(contrast)}" for contrast in found),
+        "",
     ]
-    return [contrast for contrast in everything if contrast.pairs]
 
 
 def study_section(runs: Runs, img_dir: str) -> list[str]:
@@ -72,14 +33,8 @@ def study_section(runs: Runs, img_dir: str) -> list[str]:
     found = contrasts(runs, study)
     if not found:
         return []
-    width = found[0].pairs[0][0].config["options"]["width"]
     return [
         "### Over seeds and label fractions",
-        "",
-        f"`study.py`'s answer, at width {width} so that many runs are possible; each seed has its "
-        "own split, encoder and classifier start, which all arms share:",
-        "",
-        *[f"- {answer(c)}" for c in found if c.arm in (PRETRAINED, PRETRAINED_SHORT)],
         "",
         f"![Test accuracy against the share of labels]({img_dir}/label_efficiency.png)",
         "",
@@ -253,9 +208,8 @@ def tried_table(runs: Runs, study: Study) -> list[str]:
     figures = [(c, c.difference_in(valid_accuracy)) for c in tried if c.pairs]
     rows = []
     for contrast, difference in sorted(figures, key=lambda pair: -pair[1]["mean"]):
-        scratch, this = np.mean(
-            [list(map(valid_accuracy, pair)) for pair in contrast.pairs], axis=0
-        )
+        pairs = [list(map(valid_accuracy, pair)) for pair in contrast.pairs]
+        scratch, this = 100 * np.mean(pairs, axis=0)
         rows.append(
             [
                 contrast.arm.name,

@@ -12,12 +12,13 @@ import arms
 import train_baseline
 import train_pretrained
 from arms import PRETRAINED, PRETRAINED_SHORT, SCRATCH, SCRATCH_SHORT, STUDIES, Cell, Study, cells
+from contrasts import Contrast
 from jobs import Estimate, Job, classifier_job, missing
 from options import default_run_dir, percent
 from plot import main as plot
 from results import epochs_to, find_runs
 from study import main as study
-from study_report import Contrast, answer, processor_hours, tried_table
+from study_report import answer, processor_hours, tried_table
 
 SMALL = ("--dataset", "digits", "--width", "0.1", "--flip", "none")
 

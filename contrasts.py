@@ -1,0 +1,62 @@
+"""The study's comparisons: an arm beside its control at a label fraction, seed by seed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+from arms import ARMS, STUDIES, Arm, Study
+from metrics import MIN_SEEDS, paired_difference
+from results import Comparison, FinishedRun, accuracy
+
+Runs = dict[str, list[FinishedRun]]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One arm beside its control at one label fraction, over the seeds that both have."""
+
+    arm: Arm
+    label_fraction: float
+    pairs: tuple[tuple[FinishedRun, FinishedRun], ...]
+
+    @classmethod
+    def of(cls, runs: Runs, arm: Arm, label_fraction: float) -> "Contrast":
+        control = {run.seed: run for run in runs.get(arm.control.condition(label_fraction), [])}
+        ours = runs.get(arm.condition(label_fraction), [])
+        pairs = tuple((control[run.seed], run) for run in ours if run.seed in control)
+        return cls(arm, label_fraction, pairs)
+
+    @cached_property
+    def difference(self) -> dict:
+        """The arm less its control in test accuracy, as `metrics.paired_difference`."""
+        return self.difference_in(accuracy)
+
+    def difference_in(self, of: Callable[[FinishedRun], float]) -> dict:
+        return paired_difference(*zip(*[map(of, pair) for pair in self.pairs], strict=True))
+
+    @property
+    def comparison(self) -> Comparison:
+        """The same pairs, for what is told class by class."""
+        return Comparison(*map(list, zip(*self.pairs, strict=True)))
+
+    @property
+    def is_basis(self) -> bool:
+        """Whether there are seeds enough for a claim."""
+        return len(self.pairs) >= MIN_SEEDS
+
+
+def study_of(runs: Runs) -> Study:
+    """The study whose data set these runs are on."""
+    first = next((found[0] for found in runs.values()), None)
+    return STUDIES["digits" if first and first.config["data"]["name"] == "digits" else "fashion"]
+
+
+def contrasts(runs: Runs, study: Study, arms: tuple[Arm, ...] = ARMS) -> list[Contrast]:
+    """Every arm that has a control and test results, at every label fraction with a pair."""
+    everything = [
+        Contrast.of(runs, arm, fraction)
+        for arm in arms
+        if arm.control and not arm.tried
+        for fraction in sorted(study.epochs)
+    ]
+    return [contrast for contrast in everything if contrast.pairs]
