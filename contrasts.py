@@ -1,6 +1,6 @@
 """The study's comparisons: an arm beside its control at a label fraction, seed by seed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -51,7 +51,7 @@ def study_of(runs: Runs) -> Study:
     return STUDIES["digits" if first and first.config["data"]["name"] == "digits" else "fashion"]
 
 
-def contrasts(runs: Runs, study: Study, arms: tuple[Arm, ...] = ARMS) -> list[Contrast]:
+def contrasts(runs: Runs, study: Study, arms: Sequence[Arm] = ARMS) -> list[Contrast]:
     """Every arm that has a control and test results, at every label fraction with a pair."""
     everything = [
         Contrast.of(runs, arm, fraction)

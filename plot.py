@@ -106,13 +106,14 @@ def draw(runs: dict, img_dir: Path, data_dir: str) -> None:
 def draw_study(runs: dict, img_dir: Path) -> None:
     """Draw what the study's runs show over label fractions and seeds, if there are pairs."""
     import study_figures as figures
-    from arms import PLAIN, PRETRAINED, SCRATCH
+    from arms import ARMS, PRETRAINED
     from contrasts import contrasts, study_of
     from results import accuracy
     from study_report import class_comparisons
 
     study = study_of(runs)
-    shown = contrasts(runs, study, (PRETRAINED, PLAIN))
+    arms = [arm for arm in ARMS if arm.name in figures.SERIES]
+    shown = contrasts(runs, study, arms)
     if not shown:
         return
     accuracies = {
@@ -121,7 +122,7 @@ def draw_study(runs: dict, img_dir: Path) -> None:
             for fraction in study.epochs
             if arm.condition(fraction) in runs
         }
-        for arm in (SCRATCH, PRETRAINED, PLAIN)
+        for arm in arms
     }
     figures.draw_label_efficiency(
         {arm: found for arm, found in accuracies.items() if found},

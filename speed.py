@@ -120,7 +120,8 @@ def conditions(measured: dict) -> str:
     return (
         f"Median of {options['rounds']} rounds (least–most), in which all take turns for "
         f"{options['steps']} steps of {options['batch_size']} images; width {options['width']:g}; "
-        f"ours in {environment['precision']}, the usual script in fp32; {environment['device']}, "
+        f"ours in {environment['precision']}, other scripts in fp32 and a process of their own; "
+        f"{environment['device']}, "
         f"{environment['processor']}, {environment['threads']} threads, "
         f"PyTorch {environment['torch']}. Measured by `{measured['command']}`."
     )

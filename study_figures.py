@@ -6,15 +6,18 @@ import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
 
+from arms import PLAIN, PRETRAINED, PRETRAINED_SHORT, SCRATCH, SCRATCH_SHORT
 from figures import BLUE, STYLES, VERMILION, plot_class_difference, save
 from results import Comparison, FinishedRun
 
-# The study's arms, scratch first.
-SERIES = (
-    {"color": BLUE, "marker": "o", "linestyle": "-"},
-    {"color": VERMILION, "marker": "s", "linestyle": "--"},
-    {"color": "#009E73", "marker": "^", "linestyle": ":"},
-)
+# Those that are shown, by their names.
+SERIES = {
+    SCRATCH.name: {"color": BLUE, "marker": "o", "linestyle": "-"},
+    PRETRAINED.name: {"color": VERMILION, "marker": "s", "linestyle": "--"},
+    PLAIN.name: {"color": "#009E73", "marker": "^", "linestyle": ":"},
+    SCRATCH_SHORT.name: {"color": "#56B4E9", "marker": "v", "linestyle": "-"},
+    PRETRAINED_SHORT.name: {"color": "#E69F00", "marker": "D", "linestyle": "--"},
+}
 
 
 def draw_label_efficiency(accuracies: dict[str, dict[float, list[float]]], path: Path) -> None:
@@ -24,8 +27,8 @@ def draw_label_efficiency(accuracies: dict[str, dict[float, list[float]]], path:
         accuracies: test accuracies in [0, 1] by arm and label fraction, one a seed.
     """
     figure, axes = plt.subplots(figsize=(7, 4.2))
-    styles = zip(accuracies.items(), SERIES, strict=False)
-    for (arm, by_fraction), style in styles:
+    for arm, by_fraction in accuracies.items():
+        style = SERIES[arm]
         share = 100 * np.array(sorted(by_fraction))
         values = [100 * np.array(by_fraction[fraction]) for fraction in sorted(by_fraction)]
         mean = np.array([v.mean() for v in values])
@@ -60,9 +63,8 @@ def draw_paired_differences(
     )
     figure, axes = plt.subplots(figsize=(7, 4.2))
     width = 0.8 / len(differences)
-    for k, ((arm, by_fraction), style) in enumerate(
-        zip(differences.items(), SERIES[1:], strict=False)
-    ):
+    for k, (arm, by_fraction) in enumerate(differences.items()):
+        style = SERIES[arm]
         for fraction, values in sorted(by_fraction.items()):
             x = fractions.index(fraction) + (k - (len(differences) - 1) / 2) * width
             dots = x + np.linspace(-0.3, 0.3, len(values)) * width if len(values) > 1 else [x]
@@ -79,7 +81,8 @@ def draw_paired_differences(
     axes.set_xlim(-0.5, len(fractions) - 0.5)
     axes.set_xlabel("share of the training labels, %")
     axes.set_ylabel("test accuracy less from scratch, points")
-    axes.set_title("a dot a seed; black: mean and 95 % interval over seeds", fontsize=10)
+    title = "beside scratch in as many epochs: a dot a seed; black: mean and 95 % interval"
+    axes.set_title(title, fontsize=10)
     axes.legend(fontsize=9)
     save(figure, path)
 

@@ -135,7 +135,9 @@ def difference_table(found: list[Contrast]) -> list[str]:
     return [
         "Paired differences in test accuracy: BCa bootstrap interval, exact sign-flip test, and "
         f"the same after Holm's correction over all rows that can bear a claim ({len(claims)}). "
-        f"Fewer than {MIN_SEEDS} pairs are shown and are no basis for one.",
+        f"Fewer than {MIN_SEEDS} pairs are shown and are no basis for one. n pairs cannot give a p "
+        f"below 2/2ⁿ, {2 / 2**MIN_SEEDS:.3f} for {MIN_SEEDS}: one that survives the correction "
+        "takes more of them.",
         "",
         *table([*header, "p, Holm"], rows),
         "",
@@ -222,8 +224,8 @@ def tried_table(runs: Runs, study: Study) -> list[str]:
         )
     header = ["Tried", "Pairs", "From scratch, %", "This, %", "Difference, points"]
     return [
-        f"What was tried at {fewest:.0%} of the labels, by **validation** accuracy, on which the "
-        "recipe of pretraining was chosen; each beside scratch on the same seeds:",
+        f"What was tried at {fewest:.0%} of the labels, by **validation** accuracy, by which "
+        "the recipe of pretraining is chosen; each beside scratch on the same seeds:",
         "",
         *table([*header, "95 % interval"], rows),
         "",
