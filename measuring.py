@@ -1,5 +1,6 @@
 """benchmark.py's measurement: every contender in turn, round after round."""
 
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -149,13 +150,15 @@ _built: dict[tuple[str, str], Contender] = {}
 
 
 def _start(setting: Setting, compute: Compute, threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's to answer
     torch.set_num_threads(threads)
     _prepared.extend(prepare(setting, compute))
 
 
 def _build(name: str, model: str) -> None:
     models, common = _prepared
-    task, loader = models[model], WatchedLoader(models[model], common, USUAL.get(name, 0))
+    task = models[model]
+    loader = WatchedLoader(task, common, USUAL.get(name, 0))
     _built[name, model] = (
         usual_script(task, loader) if name in USUAL else peer_loop(name, task, loader)
     )
