@@ -12,8 +12,8 @@ class Arm:
     """A recipe; all arms share the seed's split, batch order, augmentation and classifier start.
 
     `encoder` is the pretraining's condition, None for a random start; `variant` is the word for
-    what sets the arm apart in a condition's name. `extra` gives scratch the pretraining's epochs,
-    `short` any arm a tenth of the usual ones. `control` is the arm that it is compared with. One
+    what sets the arm apart in a condition's name. It takes `length` times the study's epochs, and
+    if `extra` those of the pretraining as well. `control` is the arm that it is compared with. One
     that is `tried` is judged on validation alone, to choose the recipe: its runs read no test set.
     """
 
@@ -21,8 +21,8 @@ class Arm:
     encoder: str | None = None
     variant: str = ""
     options: tuple[str, ...] = ()
+    length: float = 1.0
     extra: bool = False
-    short: bool = False
     tried: bool = False
     control: "Arm | None" = None
 
@@ -32,20 +32,29 @@ class Arm:
         family = "pretrained" if self.encoder else "baseline"
         return f"{family}/{'-'.join(part for part in parts if part)}"
 
+    @property
+    def takes_usual_epochs(self) -> bool:
+        return self.length == 1 and not self.extra
+
 
 @dataclass(frozen=True)
 class Pretraining:
-    """What pretrain_autoencoder.py is told, and how many times the study's epochs it takes."""
+    """What pretrain_autoencoder.py is told, and how many times the study's epochs it takes.
+
+    Args:
+        image_fraction: share of the training images, in (0, 1], that it sees.
+    """
 
     options: tuple[str, ...] = ()
     length: int = 1
+    image_fraction: float = 1.0
 
 
 # By their conditions.
 ENCODERS = {
     "mask-normalised-long": Pretraining(("--target", "normalised"), length=3),
     "mask-normalised-images10-long": Pretraining(
-        ("--target", "normalised", "--train-fraction", "0.1"), length=3
+        ("--target", "normalised"), length=3, image_fraction=0.1
     ),
     "mask-normalised": Pretraining(("--target", "normalised")),
     "mask": Pretraining(),
@@ -56,7 +65,7 @@ ENCODERS = {
 }
 BEST = "mask-normalised-long"  # on validation
 FROZEN = ("--freeze-encoder",)
-SHORT = 0.1  # share of the epochs
+SHORT = 0.1
 
 SCRATCH = Arm("from scratch")
 PRETRAINED = Arm("pretrained", BEST, control=SCRATCH)
@@ -73,9 +82,15 @@ FROZEN_PRETRAINED = Arm("frozen pretrained encoder", BEST, "frozen", FROZEN, con
 EXTRA = Arm(
     "from scratch, with the pretraining's epochs", None, "extra", extra=True, control=SCRATCH
 )
-SCRATCH_SHORT = Arm("from scratch, a tenth of the epochs", None, "short", short=True)
+SCRATCH_SHORT = Arm("from scratch, a tenth of the epochs", None, "short", length=SHORT)
 PRETRAINED_SHORT = Arm(
-    "pretrained, a tenth of the epochs", BEST, "short", short=True, control=SCRATCH_SHORT
+    "pretrained, a tenth of the epochs", BEST, "short", length=SHORT, control=SCRATCH_SHORT
+)
+SCRATCH_HALF = Arm(
+    "from scratch, half the epochs", None, "half", length=0.5, tried=True, control=SCRATCH
+)
+SCRATCH_TWICE = Arm(
+    "from scratch, twice the epochs", None, "twice", length=2.0, tried=True, control=SCRATCH
 )
 NORMALISED = Arm(
     "masked patches, normalised, a third as long", "mask-normalised", tried=True, control=SCRATCH
@@ -110,6 +125,8 @@ ARMS = (
     FROZEN_RANDOM,
     FROZEN_PRETRAINED,
     EXTRA,
+    SCRATCH_HALF,
+    SCRATCH_TWICE,
     NORMALISED,
     SLOW_ENCODER,
     SLOWER_ENCODER,
@@ -149,11 +166,9 @@ class Study:
 
     def epochs_of(self, cell: Cell) -> int:
         epochs = self.epochs[cell.label_fraction]
-        if cell.arm.short:
-            return math.ceil(SHORT * epochs)
         if cell.arm.extra:
             return epochs + round(self.pretraining_of(BEST) / cell.label_fraction)
-        return epochs
+        return math.ceil(cell.arm.length * epochs)
 
     def pretraining_of(self, encoder: str) -> int:
         """Epochs of a pretraining."""
@@ -173,8 +188,9 @@ FASHION = Study(
     blocks=(
         cells((SCRATCH, PRETRAINED), {0.01: 10, 0.1: 10, 1.0: 6}),
         cells((SCRATCH_SHORT, PRETRAINED_SHORT), {0.01: 10, 0.1: 10, 1.0: 6}),
-        cells((PLAIN,), {0.01: 10, 0.1: 10, 1.0: 6}),
+        cells((PLAIN,), {0.01: 6, 0.1: 6, 1.0: 6}),
         cells((FROZEN_RANDOM, FROZEN_PRETRAINED), {0.01: 6, 0.1: 6}),
+        cells((SCRATCH_HALF, SCRATCH_TWICE), {0.01: 3, 0.1: 3}),
         cells((MASK,), {0.01: 6, 0.1: 6}),
         cells((SLOW_ENCODER, SLOWER_ENCODER), {0.01: 6}),
         cells((NORMALISED,), {0.01: 3}),

@@ -90,14 +90,20 @@ def classifier_job(study: Study, cell: Cell, seed: int, runs_dir: Path) -> Job:
 
 
 def encoder_job(study: Study, cell: Cell, seed: int, runs_dir: Path) -> Job:
-    epochs = study.pretraining_of(cell.arm.encoder)
+    pretraining = ENCODERS[cell.arm.encoder]
+    fraction, epochs = pretraining.image_fraction, study.pretraining_of(cell.arm.encoder)
     return Job(
         condition=f"autoencoder/{cell.arm.encoder}",
         seed=seed,
         script="pretrain_autoencoder.py",
-        options=(*study.options, *ENCODERS[cell.arm.encoder].options, "--epochs", str(epochs)),
+        options=(
+            *study.options,
+            *pretraining.options,
+            *(("--train-fraction", f"{fraction:g}") if fraction < 1 else ()),
+            *("--epochs", str(epochs)),
+        ),
         result="encoder.pt",
-        passes=epochs,
+        passes=epochs * fraction,
         runs_dir=runs_dir,
     )
 

@@ -1,6 +1,7 @@
 """README's results: tables and a conclusion, computed from the finished runs alone."""
 
 from ablation import ablation_table
+from answers import study_answers
 from class_tables import class_tables
 from metrics import MIN_SEEDS, SIGNIFICANCE, mcnemar, summary
 from results import (
@@ -16,7 +17,7 @@ from results import (
     hardest_mean,
 )
 from speed import speed_table
-from study_report import study_answers, study_section
+from study_report import study_section
 from tables import evidence, over_seeds, p_value, points, table, verdict
 
 # The course report that this project began as: mean class accuracy and the class Shirt. One run

@@ -2,29 +2,19 @@
 
 import numpy as np
 
-from arms import ARMS, BEST, PRETRAINED, PRETRAINED_SHORT, SCRATCH, Study
+from arms import (
+    ARMS,
+    PRETRAINED,
+    SCRATCH,
+    SCRATCH_HALF,
+    SCRATCH_TWICE,
+    Study,
+)
 from class_tables import interval_text, study_class_table
 from contrasts import Contrast, Runs, contrasts, study_of
 from metrics import MIN_SEEDS, holm, paired_difference, summary
 from results import QUICK, Comparison, FinishedRun, accuracy, epochs_to
-from tables import evidence, p_value, points, table, verdict
-
-
-def study_answers(runs: Runs) -> list[str]:
-    """The conclusion's sentences over seeds and label fractions; empty without a pair."""
-    study = study_of(runs)
-    found = contrasts(runs, study, (PRETRAINED, PRETRAINED_SHORT))
-    if not found:
-        return []
-    width = found[0].pairs[0][0].config["options"]["width"]
-    return [
-        f"Over label fractions and paired seeds (`study.py`; width {width}, "
-        f"{study.pretraining_of(BEST)} epochs of pretraining; a seed has its own split, encoder "
-        "and classifier start, which all arms share):",
-        "",
-        *(f"- {answer(contrast)}" for contrast in found),
-        "",
-    ]
+from tables import p_value, points, table
 
 
 def study_section(runs: Runs, img_dir: str) -> list[str]:
@@ -41,6 +31,7 @@ def study_section(runs: Runs, img_dir: str) -> list[str]:
         f"![Paired differences, seed by seed]({img_dir}/paired_differences.png)",
         "",
         *accuracy_table(runs, study),
+        *epochs_table(runs, study),
         *difference_table(found),
         *speed_table([c for c in found if c.arm == PRETRAINED], img_dir),
         *class_part(found, img_dir),
@@ -49,35 +40,9 @@ def study_section(runs: Runs, img_dir: str) -> list[str]:
     ]
 
 
-def answer(contrast: Contrast) -> str:
-    """What the pairs show at the end of training and, with all the epochs, early in it."""
-    share = f"{contrast.label_fraction:.0%} of the labels"
-    figures, n = contrast.difference, len(contrast.pairs)
-    epochs = contrast.pairs[0][1].history["epoch"]
-    if contrast.arm.short:
-        share += f" and a tenth of the epochs ({epochs[-1]:.0f})"
-    if not contrast.is_basis:
-        gap = f"{points(figures['mean'])} points over {n} paired seed(s)"
-        return f"With {share}: {gap}, no basis for a claim (fewer than {MIN_SEEDS})."
-    claim = verdict(figures, "pretraining helps", "pretraining harms")
-    text = f"With {share} {claim} over {n} paired seeds: {evidence(figures)}."
-    if contrast.arm.short:
-        return text
-    early = contrast.difference_in(first_accuracy)
-    return (
-        f"{text} Learning speed: after {epochs[0]:.0f} of the {epochs[-1]:.0f} epochs "
-        f"{verdict(early, 'it is ahead', 'it is behind')} on validation: {evidence(early)}."
-    )
-
-
 def valid_accuracy(run: FinishedRun) -> float:
     """Of the finished model."""
     return run.metrics["valid"]["accuracy"]
-
-
-def first_accuracy(run: FinishedRun) -> float:
-    """Validation accuracy when it was first measured."""
-    return run.history["valid_accuracy"][0]
 
 
 def accuracy_table(runs: Runs, study: Study) -> list[str]:
@@ -109,6 +74,34 @@ def accuracy_cell(found: list[FinishedRun]) -> str:
     figures = summary([100 * accuracy(run) for run in found])
     spread = "" if figures["std"] is None else f" ± {figures['std']:.2f}"
     return f"{figures['mean']:.2f}{spread} ({figures['n']})"
+
+
+def epochs_table(runs: Runs, study: Study) -> list[str]:
+    """What the number of epochs was chosen from; empty before any other number was tried."""
+    rows = []
+    for fraction in sorted(study.epochs):
+        found = [
+            runs.get(arm.condition(fraction), []) for arm in (SCRATCH_HALF, SCRATCH, SCRATCH_TWICE)
+        ]
+        seeds = set.intersection(*({run.seed for run in arm} for arm in found))
+        if seeds:
+            of_seeds = [[run for run in arm if run.seed in seeds] for arm in found]
+            rows.append([f"{fraction:.0%}", str(len(seeds)), *map(epochs_cell, of_seeds)])
+    if not rows:
+        return []
+    header = ["Labels", "Seeds", "Half as many epochs", "As chosen", "Twice as many"]
+    return [
+        "Other numbers of epochs from scratch: validation accuracy in percent (epochs), mean over "
+        "the same seeds:",
+        "",
+        *table(header, rows),
+        "",
+    ]
+
+
+def epochs_cell(found: list[FinishedRun]) -> str:
+    epochs = found[0].history["epoch"][-1]
+    return f"{100 * np.mean([valid_accuracy(run) for run in found]):.2f} ({epochs:.0f})"
 
 
 def difference_table(found: list[Contrast]) -> list[str]:
@@ -205,7 +198,9 @@ def tried_table(runs: Runs, study: Study) -> list[str]:
     """What the recipe was chosen from: all arms with their control's epochs, on validation."""
     fewest = min(study.epochs)
     tried = [
-        Contrast.of(runs, arm, fewest) for arm in ARMS if arm.control == SCRATCH and not arm.extra
+        Contrast.of(runs, arm, fewest)
+        for arm in ARMS
+        if arm.control == SCRATCH and arm.takes_usual_epochs
     ]
     figures = [(c, c.difference_in(valid_accuracy)) for c in tried if c.pairs]
     rows = []

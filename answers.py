@@ -1,0 +1,65 @@
+"""The conclusion over label fractions and seeds, in sentences that the tests support."""
+
+from arms import BEST, EXTRA, FROZEN_PRETRAINED, PLAIN, PRETRAINED, PRETRAINED_SHORT, SHORT
+from contrasts import Contrast, Runs, contrasts, study_of
+from metrics import MIN_SEEDS
+from results import FinishedRun
+from tables import evidence, points, verdict
+
+# The arms that the conclusion speaks of, and what it says of them that it helps or harms.
+SUBJECTS = {
+    PRETRAINED: "pretraining",
+    PRETRAINED_SHORT: "pretraining",
+    PLAIN: "the original's plain autoencoder",
+    FROZEN_PRETRAINED: "a pretrained encoder that stays frozen",
+    EXTRA: "spending the pretraining's steps on the labelled images instead",
+}
+
+
+def study_answers(runs: Runs) -> list[str]:
+    """The conclusion's sentences over seeds and label fractions; empty without a pair."""
+    study = study_of(runs)
+    found = contrasts(runs, study, tuple(SUBJECTS))
+    if not found:
+        return []
+    width = found[0].pairs[0][0].config["options"]["width"]
+    return [
+        f"Over label fractions and paired seeds (`study.py`; width {width}, "
+        f"{study.pretraining_of(BEST)} epochs of pretraining; a seed has its own split, encoder "
+        "and classifier start, which all arms share):",
+        "",
+        *(f"- {answer(contrast)}" for contrast in found),
+        "",
+    ]
+
+
+def answer(contrast: Contrast) -> str:
+    """What the pairs show at the end of training and, with all the epochs, early in it."""
+    share = f"{contrast.label_fraction:.0%} of the labels"
+    figures, n = contrast.difference, len(contrast.pairs)
+    epochs = contrast.pairs[0][1].history["epoch"]
+    if contrast.arm.length == SHORT:
+        share += f" and a tenth of the epochs ({epochs[-1]:.0f})"
+    subject = SUBJECTS[contrast.arm]
+    if not contrast.is_basis:
+        gap = f"{points(figures['mean'])} points over {n} paired seed(s) with {subject}"
+        return f"With {share}: {gap}, no basis for a claim (fewer than {MIN_SEEDS})."
+    claim = verdict(
+        figures,
+        f"{subject} helps",
+        f"{subject} harms",
+        f"no difference was found with {subject}",
+    )
+    text = f"With {share} {claim} over {n} paired seeds: {evidence(figures)}."
+    if contrast.arm != PRETRAINED:
+        return text
+    early = contrast.difference_in(first_accuracy)
+    return (
+        f"{text} Learning speed: after {epochs[0]:.0f} of the {epochs[-1]:.0f} epochs "
+        f"{verdict(early, 'it is ahead', 'it is behind')} on validation: {evidence(early)}."
+    )
+
+
+def first_accuracy(run: FinishedRun) -> float:
+    """Validation accuracy when it was first measured."""
+    return run.history["valid_accuracy"][0]
