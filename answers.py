@@ -6,7 +6,7 @@ from metrics import MIN_SEEDS
 from results import FinishedRun
 from tables import evidence, points, verdict
 
-# The arms that the conclusion speaks of, and what it says of them that it helps or harms.
+# The arms that the conclusion speaks of, and what it says of them that helps or harms.
 SUBJECTS = {
     PRETRAINED: "pretraining",
     PRETRAINED_SHORT: "pretraining",
@@ -24,13 +24,40 @@ def study_answers(runs: Runs) -> list[str]:
         return []
     width = found[0].pairs[0][0].config["options"]["width"]
     return [
-        f"Over label fractions and paired seeds (`study.py`; width {width}, "
-        f"{study.pretraining_of(BEST)} epochs of pretraining; a seed has its own split, encoder "
-        "and classifier start, which all arms share):",
+        *in_short(found),
+        f"Over label fractions and paired seeds (`study.py`; width {width}; pretrained for "
+        f"{study.pretraining_of(BEST)} epochs to fill in hidden patches; a seed has its own split, "
+        "encoder and classifier start, which all arms share):",
         "",
         *(f"- {answer(contrast)}" for contrast in found),
         "",
     ]
+
+
+def in_short(found: list[Contrast]) -> list[str]:
+    """A sentence, on all the epochs and on a tenth of them; empty without seeds enough."""
+    sentences = []
+    for arm, epochs in (
+        (PRETRAINED, "with the epochs chosen for scratch"),
+        (PRETRAINED_SHORT, "with a tenth of these epochs"),
+    ):
+        shares: dict[str, list[str]] = {}
+        for contrast in found:
+            if contrast.arm == arm and contrast.is_basis:
+                claim = verdict(contrast.difference, "pretraining helps", "pretraining harms")
+                share = f"{contrast.label_fraction:.0%} ({points(contrast.difference['mean'])})"
+                shares.setdefault(claim, []).append(share)
+        clauses = [f"{claim} at {listed(where)} of the labels" for claim, where in shares.items()]
+        if clauses:
+            sentences.append(f"{epochs}, {', and '.join(clauses)}")
+    if not sentences:
+        return []
+    return [f"In short, in points of test accuracy: {'; '.join(sentences)}.", ""]
+
+
+def listed(words: list[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def answer(contrast: Contrast) -> str:

@@ -36,7 +36,8 @@ def pretrain(
     """Train `model` to undo `corruption`, then write its encoder and what the report shows.
 
     The loss is the mean squared error over the pixels that the corruption lets count, in units
-    of the training images' pixel variance: 1 is what the mean grey would reach.
+    of the training images' pixel variance, where 1 is what the mean grey would reach; with
+    `normalised`, in units of each patch's own variance, where its mean would reach at most 1.
 
     Args:
         target: `pixels`; or `normalised`, the pixels less their 4x4 patch's mean, over its

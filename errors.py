@@ -12,7 +12,10 @@ class UserError(Exception):
 
 
 def exit_cleanly(main: Callable[..., None]) -> Callable[..., None]:
-    """Decorate a script's `main`: user errors exit with 2 and Ctrl-C with 130, one line each."""
+    """Decorate a script's `main`: one line and exit code 2 for user errors, 130 for Ctrl-C.
+
+    A pipe that is closed ends it with 141 and no line.
+    """
 
     @functools.wraps(main)
     def wrapper(*args, **kwargs) -> None:
@@ -22,6 +25,7 @@ def exit_cleanly(main: Callable[..., None]) -> Callable[..., None]:
             sys.stdout.flush()
         except BrokenPipeError:  # the reader, such as `| head`, has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)  # as a shell reports SIGPIPE: a training may not be finished
         except UserError as error:
             _exit(f"{script}: error: {error}", 2)
         except KeyboardInterrupt:

@@ -11,7 +11,7 @@ from test_report import first_images_wrong, write_run
 import arms
 import train_baseline
 import train_pretrained
-from answers import answer
+from answers import answer, study_answers
 from arms import PRETRAINED, PRETRAINED_SHORT, SCRATCH, SCRATCH_SHORT, STUDIES, Cell, Study, cells
 from contrasts import Contrast
 from jobs import Estimate, Job, classifier_job, encoder_job, missing
@@ -183,6 +183,18 @@ def test_a_claim_needs_seeds_and_a_clear_difference(tmp_path):
     assert "**pretraining harms**" in harm
     none = answer(pairs(tmp_path / "none", 6, lambda seed: 40 + 5 * (-1) ** seed))
     assert "**no difference was found with pretraining** over" in none
+
+
+def test_the_answer_in_short(tmp_path):
+    for fraction, wrong in ((0.01, 20), (0.1, 40), (1.0, 40)):
+        pairs(tmp_path, 6, lambda seed, wrong=wrong: wrong + 2 * (seed % 2), fraction)
+    pairs(tmp_path, 5, lambda seed: 20, 0.3)  # too few seeds
+    lines = study_answers(find_runs(tmp_path))
+    assert lines[0] == (
+        "In short, in points of test accuracy: with the epochs chosen for scratch, "
+        "**pretraining helps** at 1% (+10.00) of the labels, and **no difference was found** "
+        "at 10% (+0.00) and 100% (+0.00) of the labels."
+    )
 
 
 def test_a_short_arm_is_compared_with_short_scratch(tmp_path):
