@@ -23,23 +23,29 @@ def study_answers(runs: Runs) -> list[str]:
     if not found:
         return []
     width = found[0].pairs[0][0].config["options"]["width"]
+    epochs = study.pretraining_of(BEST)
     return [
-        *in_short(found),
-        f"Over label fractions and paired seeds (`study.py`; width {width}; pretrained for "
-        f"{study.pretraining_of(BEST)} epochs to fill in hidden patches; a seed has its own split, "
-        "encoder and classifier start, which all arms share):",
+        *in_short(found, epochs),
+        f"Over label fractions and paired seeds (`study.py`; width {width}; pretraining is "
+        f"{epochs} epochs of filling in hidden patches, the original's plain autoencoder has "
+        f"{study.pretraining_of('none')}; a seed has its own split, encoder and classifier start, "
+        "which all arms share). Each p is one comparison's own; a table below corrects them for "
+        "their number:",
         "",
         *(f"- {answer(contrast)}" for contrast in found),
         "",
     ]
 
 
-def in_short(found: list[Contrast]) -> list[str]:
+def in_short(found: list[Contrast], pretraining_epochs: int) -> list[str]:
     """A sentence, on all the epochs and on a tenth of them; empty without seeds enough."""
     sentences = []
     for arm, epochs in (
         (PRETRAINED, "with the epochs chosen for scratch"),
-        (PRETRAINED_SHORT, "with a tenth of these epochs"),
+        (
+            PRETRAINED_SHORT,
+            f"with a tenth of them in both arms (but for the pretraining's {pretraining_epochs})",
+        ),
     ):
         shares: dict[str, list[str]] = {}
         for contrast in found:

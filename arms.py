@@ -70,10 +70,14 @@ SHORT = 0.1
 SCRATCH = Arm("from scratch")
 PRETRAINED = Arm("pretrained", BEST, control=SCRATCH)
 MASK = Arm("masked patches, pixels as they are, a third as long", "mask", control=SCRATCH)
-PLAIN = Arm("plain autoencoder, the original's", "none", control=SCRATCH)
-PLAIN_NO_SKIPS = Arm("plain autoencoder without skips", "none-noskips", control=SCRATCH)
-MASK_NO_SKIPS = Arm("masked patches without skips", "mask-noskips", control=SCRATCH)
-NOISE = Arm("noise", "noise", control=SCRATCH)
+PLAIN = Arm("plain autoencoder, the original's, a third as long", "none", control=SCRATCH)
+PLAIN_NO_SKIPS = Arm(
+    "plain autoencoder without skips, a third as long", "none-noskips", control=SCRATCH
+)
+MASK_NO_SKIPS = Arm(
+    "masked patches without skips, a third as long", "mask-noskips", control=SCRATCH
+)
+NOISE = Arm("noise, a third as long", "noise", control=SCRATCH)
 FEWER_IMAGES = Arm(
     "pretrained on 10 % of the images", "mask-normalised-images10-long", control=SCRATCH
 )

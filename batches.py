@@ -72,8 +72,9 @@ class Batches:
         self.seed = seed
 
     def __len__(self) -> int:
-        """Batches an epoch, of `batch_size` images or slightly fewer."""
-        return -(-len(self.labels) // self.batch_size)
+        """Batches an epoch, of `batch_size` images or slightly fewer, but of two at least."""
+        count = len(self.labels)
+        return max(1, min(-(-count // self.batch_size), count // 2))
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All images once, in an order and with augmentations that only seed and epoch decide."""

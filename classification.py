@@ -112,9 +112,7 @@ def train_classifier(
 
     valid = split(dataset, recipe.seed)[1]
     valid_labels = dataset.train_labels[valid]
-    loss, accuracy = score(
-        results_on(dataset.train_images[valid], valid_labels).cpu(), valid_labels
-    )
+    loss, accuracy = score(results_on(dataset.train_images[valid], valid_labels), valid_labels)
     test_results = None
     if not skip_test:
         test_results = report_test(
@@ -206,6 +204,8 @@ def probabilities(
 
 def score(probabilities: Tensor, labels: Tensor) -> tuple[float, float]:
     """Mean negative log likelihood in nats, and accuracy in [0, 1], over all images."""
+    # Apple's GPUs have no float64.
+    probabilities, labels = probabilities.cpu(), labels.cpu()
     smallest = torch.finfo(torch.float32).tiny  # a probability that underflowed costs 87 nats
     loss = F.nll_loss(probabilities.double().clamp_min(smallest).log(), labels).item()
     return loss, (probabilities.argmax(dim=1) == labels).sum().item() / len(labels)

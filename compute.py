@@ -37,7 +37,8 @@ class Compute:
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
 
     def describe(self) -> dict[str, str | bool]:
-        return {
+        gpu = {"accelerator": torch.cuda.get_device_name()} if self.device.type == "cuda" else {}
+        return gpu | {
             "device": self.device.type,
             "precision": self.precision,
             "memory_format": str(self.memory_format).removeprefix("torch."),

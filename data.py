@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import urllib.request
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +102,8 @@ def _read_archive(path: Path, digest: str, mirrors: list[str]) -> bytes:
         try:
             with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT) as response:
                 data = response.read()
-        except OSError as error:  # URLError and time-outs are OSErrors
+        # URLError and time-outs are OSErrors; a connection that is cut midway is the other.
+        except (OSError, HTTPException) as error:
             tried.append(f"{url}: {getattr(error, 'reason', error)}")
             continue
         if _matches(data, digest):

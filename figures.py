@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from data import ImageSet
+from metrics import MIN_SEEDS
 from results import Comparison, FinishedRun, class_accuracy
 from rundir import write_atomically
 
@@ -128,7 +129,7 @@ def plot_class_difference(axes: Axes, comparison: Comparison) -> None:
     colours = [VERMILION if mean > 0 else BLUE for mean in means]
     axes.barh(classes, means, color=colours, height=0.6)
     for k, (mean, difference) in enumerate(zip(means, differences, strict=True)):
-        if difference["interval"]:
+        if difference["interval"] and difference["n"] >= MIN_SEEDS:
             axes.plot(100 * np.array(difference["interval"]), [k, k], color="black", linewidth=1.5)
         else:
             side = 4 if mean >= 0 else -4

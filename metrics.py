@@ -59,6 +59,15 @@ def summary(values: list[float]) -> dict:
     return {"mean": float(np.mean(values)), "std": spread, "n": len(values)}
 
 
+def mean_interval(values: list[float]) -> tuple[float, float]:
+    """Mean and half its 95 % t interval, in the values' unit; 0 for a single value."""
+    from scipy import stats
+
+    n = len(values)
+    half = stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n) if n > 1 else 0.0
+    return float(np.mean(values)), float(half)
+
+
 def paired_difference(a: list[float], b: list[float]) -> dict:
     """How much higher `b` is than `a`, pair by pair (one pair a seed).
 
@@ -105,14 +114,6 @@ def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray) -> dict:
     discordant = only_a + only_b
     p = stats.binomtest(only_a, discordant).pvalue if discordant else 1.0
     return {"only_a": only_a, "only_b": only_b, "p": float(p)}
-
-
-def wilson_interval(successes: int, n: int) -> tuple[float, float]:
-    """95 % Wilson interval of a share."""
-    from scipy import stats
-
-    interval = stats.binomtest(successes, n).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
 
 
 def holm(p_values: list[float]) -> list[float]:

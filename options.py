@@ -49,6 +49,11 @@ def natural(text: str) -> int:
     return _number(text, int, lambda n: n >= 0, "a whole number of at least 0")
 
 
+def seed(text: str) -> int:
+    """`text` as an integer that NumPy takes for a seed."""
+    return _number(text, int, lambda n: 0 <= n < 2**32, "a whole number from 0 to 4294967295")
+
+
 def positive(text: str) -> float:
     """`text` as a finite number above 0."""
     return _number(text, float, lambda x: 0 < x < math.inf, "a number above 0")
@@ -78,15 +83,15 @@ def add_data_options(parser: Parser) -> None:
     group = parser.add_argument_group("data")
     group.add_argument("--dataset", choices=DATASETS, default="fashion", help="digits: no download")
     group.add_argument("--data-dir", default="data", help="holds FashionMNIST/raw/*.gz")
-    group.add_argument("--seed", type=natural, default=0, help="split, order, start and noise")
+    group.add_argument("--seed", type=seed, default=0, help="split, order, start and noise")
 
 
-def add_training_options(parser: Parser, learning_rate: float = 4e-3) -> None:
+def add_training_options(parser: Parser) -> None:
     group = parser.add_argument_group("training")
     group.add_argument("--epochs", type=positive_int, default=10, help="passes over the images")
     group.add_argument("--valid-every", type=positive_int, default=1, help="epochs a measurement")
     group.add_argument("--batch-size", type=batch_size, default=128, help="images a step")
-    group.add_argument("--learning-rate", type=positive, default=learning_rate, help="Adam's peak")
+    group.add_argument("--learning-rate", type=positive, default=4e-3, help="Adam's peak")
     group.add_argument("--schedule", choices=SCHEDULES, default="one-cycle", help="learning rate")
     group.add_argument("--flip", choices=FLIPS, default="alternate", help="left-right mirroring")
     group.add_argument("--shift", type=natural, default=2, help="random translation, pixels")

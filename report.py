@@ -113,11 +113,10 @@ def learning_speed(comparison: Comparison) -> str:
     for pair in comparison.pairs:
         goal = QUICK * pair[0].history["valid_accuracy"][-1]
         for run in pair:
-            reached = [accuracy >= goal for accuracy in run.history["valid_accuracy"]]
-            epochs.append(reached.index(True) + 1 if any(reached) else None)
-    scratch, pretrained = (
-        " / ".join(str(epoch or "never") for epoch in arm) for arm in (epochs[::2], epochs[1::2])
-    )
+            measured = zip(run.history["epoch"], run.history["valid_accuracy"], strict=True)
+            epochs.append(next((epoch for epoch, reached in measured if reached >= goal), None))
+    words = [f"{epoch:.0f}" if epoch else "never" for epoch in epochs]
+    scratch, pretrained = (" / ".join(arm) for arm in (words[::2], words[1::2]))
     return (
         f"Learning speed: {QUICK:.0%} of the last validation accuracy from scratch is reached "
         f"after epoch {scratch} from scratch and after epoch {pretrained} with pretraining."
@@ -187,8 +186,8 @@ def provenance(runs: dict[str, list[FinishedRun]]) -> list[str]:
         return []
     places = sorted(
         {
-            f"{e['processor']}, {e['threads']} thread(s), {e['device']} {e['precision']}, "
-            f"PyTorch {e['torch']}"
+            f"{e.get('accelerator') or e['processor']}, {e['threads']} thread(s), {e['device']} "
+            f"{e['precision']}, PyTorch {e['torch']}"
             for e in (run.config["environment"] for run in shown)
         }
     )

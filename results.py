@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from errors import UserError
 from metrics import paired_difference
-from rundir import read_json
+from rundir import ADDED, read_json
 
 # What the report compares: the condition of each arm's runs.
 BASELINE, PRETRAINED = "baseline/labels100", "pretrained/mask-labels100"
@@ -53,14 +54,42 @@ class FinishedRun:
 
 
 def find_runs(runs_dir: str | Path) -> dict[str, list[FinishedRun]]:
-    """The finished runs below `runs_dir` by `<arm>/<condition>`, each list in order of seed."""
+    """The finished runs below `runs_dir` by `<arm>/<condition>`, each list in order of seed.
+
+    Raises:
+        UserError: runs of one condition differ in more than their seeds.
+    """
     runs: dict[str, list[FinishedRun]] = {}
     for path in Path(runs_dir).glob("*/*/seed*/metrics.json"):
         folder = path.parent
         condition = f"{folder.parent.parent.name}/{folder.parent.name}"
-        seed = int(folder.name.removeprefix("seed"))
-        runs.setdefault(condition, []).append(FinishedRun(folder, condition, seed))
-    return {name: sorted(runs[name], key=lambda run: run.seed) for name in sorted(runs)}
+        seed = folder.name.removeprefix("seed")
+        if seed.isdecimal():  # a copy under another name is no run
+            runs.setdefault(condition, []).append(FinishedRun(folder, condition, int(seed)))
+    for found in runs.values():
+        found.sort(key=lambda run: run.seed)
+        for run in found[1:]:
+            refuse_other_recipe(found[0], run)
+    return dict(sorted(runs.items()))
+
+
+def refuse_other_recipe(first: FinishedRun, run: FinishedRun) -> None:
+    """Raise UserError where two runs of one condition differ in more than their seeds."""
+    options = [recipe(each.config["options"]) for each in (first, run)]
+    names = sorted({*options[0], *options[1]})
+    if different := [name for name in names if options[0].get(name) != options[1].get(name)]:
+        raise UserError(
+            f"'{run.folder}' has another {', '.join(different)} than '{first.folder}': "
+            "keep it in another folder (--run-dir), since a condition's runs are pooled"
+        )
+
+
+def recipe(options: dict) -> dict:
+    """What runs of one condition have in common: all options but the seed, the encoder's too."""
+    kept = {name: value for name, value in options.items() if name not in ("seed", "sha256")}
+    if isinstance(kept.get("encoder"), dict):
+        kept["encoder"] = recipe(kept["encoder"])
+    return ADDED | kept
 
 
 @dataclass(frozen=True)
@@ -72,7 +101,9 @@ class Comparison:
 
     @classmethod
     def of(cls, runs: dict[str, list[FinishedRun]]) -> "Comparison":
-        return cls(runs.get(BASELINE, []), runs.get(PRETRAINED, []))
+        """Of the main job's runs, those that have read the test set."""
+        arms = [runs.get(name, []) for name in (BASELINE, PRETRAINED)]
+        return cls(*([run for run in arm if run.metrics["test"]] for arm in arms))
 
     @cached_property
     def pairs(self) -> list[tuple[FinishedRun, FinishedRun]]:

@@ -13,14 +13,27 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 
 from errors import UserError
 
 MADE_BY = {
-    "alexnet": "train_baseline.py or train_pretrained.py",
+    "alexnet": "train_baseline.py or train_pretrained.py (--overwrite after a finished run)",
     "encoder": "pretrain_autoencoder.py",
     "checkpoint": "the same command with --overwrite",
 }
+
+# What a run may leave in its folder; first what makes it finished.
+ARTEFACTS = (
+    "metrics.json",
+    "checkpoint.pt",
+    "history.csv",
+    "predictions.npz",
+    "reconstructions.npz",
+    "model.pt",
+    "encoder.pt",
+    "config.json",
+)
 
 # Options that older runs do not name, since they came later, with what these runs did.
 ADDED = {"target": "pixels"}
@@ -48,9 +61,10 @@ class Run:
     `results` names the files that a finished run has.
     """
 
-    def __init__(self, folder: Path, results: tuple[str, ...]):
+    def __init__(self, folder: Path, results: tuple[str, ...], overwrite: bool):
         self.folder = folder
         self.results = results
+        self.overwrite = overwrite
 
     @classmethod
     def open(
@@ -62,17 +76,16 @@ class Run:
         results: tuple[str, ...] = ("metrics.json",),
         overwrite: bool = False,
     ) -> "Run":
-        """The run in `folder`: new, cut short, or finished.
+        """The run in `folder`: new, cut short, or finished; changes nothing there.
+
+        Args:
+            overwrite: it is to be a new run, and what is there goes when that starts.
 
         Raises:
-            UserError: the folder holds a run of another arm or with other options.
+            UserError: the folder holds a run of another arm or, without `overwrite`, with other
+                options.
         """
-        run = cls(Path(folder), results)
-        for leftover in run.folder.glob(".*.tmp"):  # of a run that was killed while writing
-            leftover.unlink()
-        if overwrite:
-            for name in (*results, "checkpoint.pt", "history.csv", "config.json"):
-                (run.folder / name).unlink(missing_ok=True)
+        run = cls(Path(folder), results, overwrite)
         run.config = {"arm": arm, "options": options}
         if run.config_path.exists():
             run._refuse_other(read_json(run.config_path))
@@ -82,8 +95,14 @@ class Run:
         """Write the configuration of a new run, or hold one that was cut against it.
 
         Raises:
-            UserError: the run was started on other data.
+            UserError: another process is at work there, or the run was started on other data.
         """
+        self._lock()
+        for leftover in self.folder.glob(".*.tmp"):  # of a run that was killed while writing
+            leftover.unlink()
+        if self.overwrite:
+            for name in ARTEFACTS:
+                (self.folder / name).unlink(missing_ok=True)
         self.config |= {"data": data, "environment": environment}
         if not self.checkpoint_path.exists():
             self.write_json("config.json", self.config)
@@ -94,11 +113,25 @@ class Run:
         if kept["environment"] | {"commit": ""} != environment | {"commit": ""}:
             print("note: started in another environment, so the last digits may differ", flush=True)
 
+    def _lock(self) -> None:
+        """Have the folder for this process alone until it ends, however it ends."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.lock = FileLock(self.folder / ".lock", is_singleton=True)  # held once a process
+        try:
+            self.lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(
+                f"another process is at work in '{self.folder}': wait for it, or name another "
+                "--run-dir"
+            ) from None
+
     def _refuse_other(self, kept: dict) -> None:
         if kept.get("arm") != self.config["arm"]:
             raise UserError(
                 f"'{self.folder}' holds a run of {kept.get('arm')}: name another folder"
             )
+        if self.overwrite:
+            return
         options, before = self.config["options"], kept.get("options", {})
         before = {name: ADDED[name] for name in options if name in ADDED} | before
         differences = [
@@ -114,7 +147,8 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        return all((self.folder / name).exists() for name in self.results)
+        there = all((self.folder / name).exists() for name in self.results)
+        return there and not self.overwrite
 
     @property
     def config_path(self) -> Path:

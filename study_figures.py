@@ -8,6 +8,7 @@ import numpy as np
 
 from arms import PLAIN, PRETRAINED, PRETRAINED_SHORT, SCRATCH, SCRATCH_SHORT
 from figures import BLUE, STYLES, VERMILION, plot_class_difference, save
+from metrics import mean_interval
 from results import Comparison, FinishedRun
 
 # Those that are shown, by their names.
@@ -21,7 +22,7 @@ SERIES = {
 
 
 def draw_label_efficiency(accuracies: dict[str, dict[float, list[float]]], path: Path) -> None:
-    """Test accuracy against the label fraction: an arm's mean over seeds, ± one deviation.
+    """Test accuracy against the label fraction: an arm's mean over seeds and its 95 % interval.
 
     Args:
         accuracies: test accuracies in [0, 1] by arm and label fraction, one a seed.
@@ -30,19 +31,18 @@ def draw_label_efficiency(accuracies: dict[str, dict[float, list[float]]], path:
     for arm, by_fraction in accuracies.items():
         style = SERIES[arm]
         share = 100 * np.array(sorted(by_fraction))
-        values = [100 * np.array(by_fraction[fraction]) for fraction in sorted(by_fraction)]
-        mean = np.array([v.mean() for v in values])
-        spread = np.array([v.std(ddof=1) if len(v) > 1 else 0 for v in values])
+        values = [by_fraction[fraction] for fraction in sorted(by_fraction)]
+        mean, half = 100 * np.transpose([mean_interval(v) for v in values])
         seeds = ", ".join(str(len(v)) for v in values)
         axes.plot(share, mean, **style, markersize=5, label=f"{arm} ({seeds} seeds)")
-        axes.fill_between(share, mean - spread, mean + spread, color=style["color"], alpha=0.2)
+        axes.fill_between(share, mean - half, mean + half, color=style["color"], alpha=0.2)
     axes.set_xscale("log")
     ticks = sorted({100 * f for by_fraction in accuracies.values() for f in by_fraction})
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
     axes.set_xlabel("share of the training labels, %")
     axes.set_ylabel("test accuracy, %")
-    axes.set_title("mean over seeds; band: ± one standard deviation", fontsize=10)
+    axes.set_title("mean over seeds; band: its 95 % interval (Student's t)", fontsize=10)
     axes.legend(loc="lower right", fontsize=9)
     save(figure, path)
 

@@ -35,6 +35,11 @@ def test_an_epoch_shows_each_image_once_in_an_order_that_seed_and_epoch_decide(i
     assert not torch.equal(whole_epoch(batches(images, seed=6), 1)[1], labels)
 
 
+def test_no_batch_is_of_one_image(images):
+    source = Batches(images, torch.arange(COUNT), IDENTITY, batch_size=2)
+    assert [len(y) for _, y in source.epoch(0)] == [3] + [2] * 10
+
+
 def test_the_last_batch_may_be_smaller(images):
     source = batches(images)
     assert [len(y) for _, y in source.epoch(0)] == [8, 8, 7]

@@ -2,6 +2,7 @@ import gzip
 import io
 import urllib.error
 import urllib.request
+from http.client import IncompleteRead
 from pathlib import Path
 
 import numpy as np
@@ -71,12 +72,17 @@ def serve(monkeypatch, answer):
     return asked
 
 
-def test_downloads_from_the_second_mirror_when_the_first_times_out(tmp_path, archives, monkeypatch):
+@pytest.mark.parametrize(
+    "failure", [urllib.error.URLError("timed out"), IncompleteRead(b"half", 30_000_000)]
+)
+def test_downloads_from_the_second_mirror_when_the_first_fails(
+    failure, tmp_path, archives, monkeypatch
+):
     first = data.HTTPS_MIRRORS["fashion"][0]
 
     def answer(url):
         if url.startswith(first):
-            raise urllib.error.URLError("timed out")
+            raise failure
         return archives[url.rsplit("/", 1)[1]]
 
     asked = serve(monkeypatch, answer)

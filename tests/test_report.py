@@ -1,6 +1,7 @@
 """README's results and pictures, from runs that are made up so that the answer is known."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -96,6 +97,30 @@ def test_one_pair_is_no_basis_for_a_claim(report, tmp_path):
     assert "10 only with pretraining" in text
     assert "p = 0.002" in text  # 2 / 2**10
     assert "**Pretraining" not in text
+
+
+def test_runs_of_one_condition_have_one_recipe(report, tmp_path, capsys):
+    one_pair(tmp_path / "runs")
+    write_run(tmp_path / "runs", BASELINE, 1, width=0.25)
+    with pytest.raises(SystemExit) as exit_:
+        report()
+    assert exit_.value.code == 2
+    assert "seed1' has another width than" in capsys.readouterr().err
+
+
+def test_runs_without_test_results_and_copies_are_left_out(report, tmp_path):
+    one_pair(tmp_path / "runs")
+    folder = write_run(tmp_path / "runs", BASELINE, 1)
+    (folder / "metrics.json").write_text(json.dumps({"test": None}))
+    shutil.copytree(folder, folder.with_name("seed0-old"))
+    assert "| from scratch | 1 | 0.8500 |" in report()
+
+
+def test_learning_speed_counts_epochs_not_measurements(report, tmp_path):
+    one_pair(tmp_path / "runs")
+    for path in (tmp_path / "runs").glob("*/*/*/history.csv"):
+        path.write_text(path.read_text().replace("\n2,", "\n8,").replace("\n1,", "\n4,"))
+    assert "is reached after epoch 8 from scratch and after epoch 8 with" in report()
 
 
 def test_six_pairs_with_a_clear_difference_are_a_claim(report, tmp_path):

@@ -130,11 +130,38 @@ def test_another_arm_is_refused(baseline_dir, fails):
 
 def test_overwrite_starts_afresh(tmp_path):
     folder = ["--run-dir", str(tmp_path)]
-    baseline([*TINY, "--epochs", "1", "--skip-test", *folder])
+    baseline([*TINY, "--epochs", "1", *folder])
+    assert (tmp_path / "predictions.npz").exists()
+    baseline([*TINY, "--epochs", "1", "--skip-test", *folder, "--overwrite"])
     assert json.loads((tmp_path / "metrics.json").read_text())["test"] is None
     assert not (tmp_path / "predictions.npz").exists()
-    baseline([*TINY, "--epochs", "1", *folder, "--overwrite"])
-    assert (tmp_path / "predictions.npz").exists()
+
+
+def test_overwrite_keeps_what_is_there_until_it_can_start(baseline_dir, fails, monkeypatch):
+    before = {path: path.read_bytes() for path in baseline_dir.iterdir()}
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    fails(baseline, *TINY, "--run-dir", baseline_dir, "--overwrite", "--device", "cuda")
+    fails(pretrain, *TINY, "--run-dir", baseline_dir, "--overwrite")  # another arm's
+    assert {path: path.read_bytes() for path in baseline_dir.iterdir()} == before
+
+
+def test_two_processes_in_one_folder(tmp_path, fails):
+    holder = (
+        "import sys, filelock\n"
+        "with filelock.FileLock(sys.argv[1]):\n"
+        "    print('held', flush=True)\n"
+        "    sys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, str(tmp_path / ".lock")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        process.stdout.readline()
+        line = fails(baseline, *TINY, "--run-dir", tmp_path)
+        process.stdin.close()
+    assert "another process is at work" in line
+    assert not (tmp_path / "config.json").exists()
 
 
 def test_lost_weights_are_made_again(autoencoder_dir, tmp_path):
@@ -195,8 +222,9 @@ def test_what_a_run_keeps(baseline_dir):
 
 def test_leftovers_of_a_killed_write_are_removed(tmp_path):
     (tmp_path / ".checkpoint.pt.abc.tmp").write_bytes(b"half")
-    rundir.Run.open(tmp_path, "baseline", {})
-    assert not list(tmp_path.iterdir())
+    run = rundir.Run.open(tmp_path, "baseline", {})
+    run.start(data={}, environment={})
+    assert not list(tmp_path.glob(".*.tmp"))
 
 
 def test_a_write_that_fails_keeps_the_old_file(tmp_path, monkeypatch):

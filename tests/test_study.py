@@ -227,7 +227,7 @@ def test_readme_shows_the_study(tmp_path):
     plot([*folders, "--readme", str(readme), "--data-dir", str(tmp_path)])
     text = readme.read_text()
     assert "| from scratch | 79.50 ± 0.45 (6) | 79.75 ± 0.35 (2) |" in text
-    assert "| pretrained | 10% | 6 | +10.50 |" in text
+    assert "| pretrained | from scratch | 10% | 6 | +10.50 |" in text
     assert "| too few seeds | – |" in text
     assert "| all | 16 | 0.53 |" in text  # 16 runs of 60 s on 2 threads
     names = {path.name for path in (tmp_path / "img").iterdir()}

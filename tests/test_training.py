@@ -1,3 +1,4 @@
+import math
 import platform
 import subprocess
 import sys
@@ -82,6 +83,21 @@ def test_a_constant_rate_is_constant():
         assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
         optimizer.step()
         scheduler.step()
+
+
+class WithoutDoubles(torch.Tensor):
+    """As on Apple's GPUs, which have no float64."""
+
+    def double(self):
+        raise TypeError
+
+    def cpu(self):
+        return self.as_subclass(torch.Tensor)
+
+
+def test_score_asks_a_gpu_for_no_float64():
+    probabilities = torch.tensor([[0.25, 0.75]]).as_subclass(WithoutDoubles)
+    assert score(probabilities, torch.tensor([1])) == (pytest.approx(-math.log(0.75)), 1.0)
 
 
 def test_score_is_that_of_scikit_learn():
