@@ -1,6 +1,16 @@
 """The conclusion over label fractions and seeds, in sentences that the tests support."""
 
-from arms import BEST, EXTRA, FROZEN_PRETRAINED, PLAIN, PRETRAINED, PRETRAINED_SHORT, SHORT
+from arms import (
+    BEST,
+    EXTRA,
+    FOURFOLD,
+    FROZEN_PRETRAINED,
+    PLAIN,
+    PRETRAINED,
+    PRETRAINED_FOURFOLD,
+    PRETRAINED_SHORT,
+    SHORT,
+)
 from contrasts import Contrast, Runs, contrasts, study_of
 from metrics import MIN_SEEDS
 from results import FinishedRun
@@ -10,10 +20,12 @@ from tables import evidence, points, verdict
 SUBJECTS = {
     PRETRAINED: "pretraining",
     PRETRAINED_SHORT: "pretraining",
+    PRETRAINED_FOURFOLD: "pretraining",
     PLAIN: "the original's plain autoencoder",
     FROZEN_PRETRAINED: "a pretrained encoder that stays frozen",
     EXTRA: "spending the pretraining's steps on the labelled images instead",
 }
+LENGTHS = {SHORT: "a tenth of the epochs", FOURFOLD: "four times the epochs"}
 
 
 def study_answers(runs: Runs) -> list[str]:
@@ -38,14 +50,13 @@ def study_answers(runs: Runs) -> list[str]:
 
 
 def in_short(found: list[Contrast], pretraining_epochs: int) -> list[str]:
-    """A sentence, on all the epochs and on a tenth of them; empty without seeds enough."""
+    """A sentence on the study's epochs, fewer and more; empty without seeds enough."""
     sentences = []
+    after = f"in both arms, after the pretraining's {pretraining_epochs}"
     for arm, epochs in (
-        (PRETRAINED, "with the epochs chosen for scratch"),
-        (
-            PRETRAINED_SHORT,
-            f"with a tenth of them in both arms (but for the pretraining's {pretraining_epochs})",
-        ),
+        (PRETRAINED, f"with the epochs below {after}"),
+        (PRETRAINED_SHORT, f"with {LENGTHS[SHORT]}"),
+        (PRETRAINED_FOURFOLD, f"with {LENGTHS[FOURFOLD]}"),
     ):
         shares: dict[str, list[str]] = {}
         for contrast in found:
@@ -71,8 +82,8 @@ def answer(contrast: Contrast) -> str:
     share = f"{contrast.label_fraction:.0%} of the labels"
     figures, n = contrast.difference, len(contrast.pairs)
     epochs = contrast.pairs[0][1].history["epoch"]
-    if contrast.arm.length == SHORT:
-        share += f" and a tenth of the epochs ({epochs[-1]:.0f})"
+    if contrast.arm.length in LENGTHS:
+        share += f" and {LENGTHS[contrast.arm.length]} ({epochs[-1]:.0f})"
     subject = SUBJECTS[contrast.arm]
     if not contrast.is_basis:
         gap = f"{points(figures['mean'])} points over {n} paired seed(s) with {subject}"

@@ -65,7 +65,7 @@ ENCODERS = {
 }
 BEST = "mask-normalised-long"  # on validation
 FROZEN = ("--freeze-encoder",)
-SHORT = 0.1
+SHORT, FOURFOLD = 0.1, 4.0
 
 SCRATCH = Arm("from scratch")
 PRETRAINED = Arm("pretrained", BEST, control=SCRATCH)
@@ -89,6 +89,14 @@ EXTRA = Arm(
 SCRATCH_SHORT = Arm("from scratch, a tenth of the epochs", None, "short", length=SHORT)
 PRETRAINED_SHORT = Arm(
     "pretrained, a tenth of the epochs", BEST, "short", length=SHORT, control=SCRATCH_SHORT
+)
+SCRATCH_FOURFOLD = Arm("from scratch, four times the epochs", None, "fourfold", length=FOURFOLD)
+PRETRAINED_FOURFOLD = Arm(
+    "pretrained, four times the epochs",
+    BEST,
+    "fourfold",
+    length=FOURFOLD,
+    control=SCRATCH_FOURFOLD,
 )
 SCRATCH_HALF = Arm(
     "from scratch, half the epochs", None, "half", length=0.5, tried=True, control=SCRATCH
@@ -120,6 +128,8 @@ ARMS = (
     PRETRAINED,
     SCRATCH_SHORT,
     PRETRAINED_SHORT,
+    SCRATCH_FOURFOLD,
+    PRETRAINED_FOURFOLD,
     MASK,
     PLAIN,
     PLAIN_NO_SKIPS,
@@ -192,6 +202,7 @@ FASHION = Study(
     blocks=(
         cells((SCRATCH, PRETRAINED), {0.01: 10, 0.1: 10, 1.0: 6}),
         cells((SCRATCH_SHORT, PRETRAINED_SHORT), {0.01: 10, 0.1: 10, 1.0: 6}),
+        cells((SCRATCH_FOURFOLD, PRETRAINED_FOURFOLD), {0.01: 6}),
         cells((PLAIN,), {0.01: 6, 0.1: 6, 1.0: 6}),
         cells((FROZEN_RANDOM, FROZEN_PRETRAINED), {0.01: 6, 0.1: 6}),
         cells((SCRATCH_HALF, SCRATCH_TWICE), {0.01: 3, 0.1: 3}),

@@ -71,14 +71,14 @@ def study_class_table(comparisons: dict[float, Comparison]) -> list[str]:
     for fraction, comparison in sorted(comparisons.items()):
         classes = comparison.classes
         differences = [comparison.difference(class_accuracy(k)) for k in range(len(classes))]
-        header += [f"{fraction:.0%} of the labels, points", "p"]
+        header += [f"{fraction:.0%}: points", "p"]
         columns.append([with_interval(difference) for difference in differences])
         corrected = holm([difference["p"] for difference in differences])
         columns.append([p_value(p, name="") for p in corrected])
     rows = [list(row) for row in zip(classes, *columns, strict=True)]
     return [
-        "Class accuracy, pretrained less from scratch: mean and 95 % interval over seeds; exact "
-        f"sign-flip test, Holm-corrected for the {len(rows)} classes.",
+        "Class accuracy, pretrained less from scratch, by share of the labels: mean and 95 % "
+        f"interval over seeds; exact sign-flip test, Holm-corrected for the {len(rows)} classes.",
         "",
         *table(header, rows),
         "",

@@ -5,6 +5,8 @@ from pathlib import Path
 import matplotlib
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from arms import PLAIN, PRETRAINED, PRETRAINED_SHORT, SCRATCH, SCRATCH_SHORT
 from figures import BLUE, STYLES, VERMILION, plot_class_difference, save
@@ -19,6 +21,7 @@ SERIES = {
     SCRATCH_SHORT.name: {"color": "#56B4E9", "marker": "v", "linestyle": "-"},
     PRETRAINED_SHORT.name: {"color": "#E69F00", "marker": "D", "linestyle": "--"},
 }
+SIDE_BY_SIDE = 3  # panels: more would make the text too small on a page
 
 
 def draw_label_efficiency(accuracies: dict[str, dict[float, list[float]]], path: Path) -> None:
@@ -27,7 +30,7 @@ def draw_label_efficiency(accuracies: dict[str, dict[float, list[float]]], path:
     Args:
         accuracies: test accuracies in [0, 1] by arm and label fraction, one a seed.
     """
-    figure, axes = plt.subplots(figsize=(7, 4.2))
+    figure, axes = plt.subplots(figsize=(7, 5.4))
     for arm, by_fraction in accuracies.items():
         style = SERIES[arm]
         share = 100 * np.array(sorted(by_fraction))
@@ -43,7 +46,7 @@ def draw_label_efficiency(accuracies: dict[str, dict[float, list[float]]], path:
     axes.set_xlabel("share of the training labels, %")
     axes.set_ylabel("test accuracy, %")
     axes.set_title("mean over seeds; band: its 95 % interval (Student's t)", fontsize=10)
-    axes.legend(loc="lower right", fontsize=9)
+    figure.legend(loc="outside lower center", fontsize=9)
     save(figure, path)
 
 
@@ -89,15 +92,12 @@ def draw_paired_differences(
 
 def draw_class_differences(comparisons: dict[float, Comparison], path: Path) -> None:
     """Class accuracy, pretrained less from scratch: a panel a label fraction."""
-    count = len(comparisons)
-    figure, row = plt.subplots(
-        1, count, figsize=(1.6 + 3.4 * count, 3.8), squeeze=False, sharey=True
-    )
-    for axes, (fraction, comparison) in zip(row.flat, sorted(comparisons.items()), strict=True):
+    figure, panels = grid(len(comparisons), width=3.6, height=3.4, sharey=True)
+    for axes, (fraction, comparison) in zip(panels, sorted(comparisons.items()), strict=True):
         plot_class_difference(axes, comparison)
         seeds = len(comparison.pairs)
         axes.set_title(f"{fraction:.0%} of the labels, {seeds} pairs", fontsize=10)
-    row[0, 0].invert_yaxis()
+    panels[0].invert_yaxis()
     figure.supxlabel("class accuracy, pretrained less from scratch, percentage points", fontsize=10)
     save(figure, path)
 
@@ -108,8 +108,8 @@ def draw_learning_speed(arms: dict[float, list[list[FinishedRun]]], path: Path) 
     Args:
         arms: by label fraction, the paired runs from scratch and those pretrained.
     """
-    figure, row = plt.subplots(1, len(arms), figsize=(1 + 3.6 * len(arms), 3.6), squeeze=False)
-    for axes, (fraction, pair) in zip(row.flat, sorted(arms.items()), strict=True):
+    figure, panels = grid(len(arms), width=3.6, height=3)
+    for axes, (fraction, pair) in zip(panels, sorted(arms.items()), strict=True):
         for runs, style in zip(pair, STYLES, strict=True):
             epochs = runs[0].history["epoch"]
             values = 100 * np.array([run.history["valid_accuracy"] for run in runs])
@@ -118,8 +118,19 @@ def draw_learning_speed(arms: dict[float, list[list[FinishedRun]]], path: Path) 
             axes.plot(epochs, mean, **style, markersize=5)
             axes.fill_between(epochs, mean - spread, mean + spread, color=style["color"], alpha=0.2)
         axes.set_title(f"{fraction:.0%} of the labels, {len(pair[0])} seeds", fontsize=10)
-        axes.set_xlabel("epochs trained")
         axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
-    row[0, 0].set_ylabel("validation accuracy, %")
-    row[0, 0].legend(loc="lower right", fontsize=9)
+    figure.supxlabel("epochs trained", fontsize=10)
+    figure.supylabel("validation accuracy, %", fontsize=10)
+    panels[0].legend(loc="lower right", fontsize=9)
     save(figure, path)
+
+
+def grid(count: int, width: float, height: float, **sharing: bool) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels, row by row, each of `width` x `height` inches."""
+    columns = min(count, SIDE_BY_SIDE)
+    rows = -(-count // columns)
+    size = (width * columns, height * rows)
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, **sharing)
+    for empty in axes.flat[count:]:
+        empty.remove()
+    return figure, list(axes.flat[:count])

@@ -4,8 +4,10 @@ import numpy as np
 
 from arms import (
     ARMS,
+    EXTRA,
     PRETRAINED,
     SCRATCH,
+    SCRATCH_FOURFOLD,
     SCRATCH_HALF,
     SCRATCH_TWICE,
     Study,
@@ -15,6 +17,15 @@ from contrasts import Contrast, Runs, contrasts, study_of
 from metrics import MIN_SEEDS, SIGNIFICANCE, holm, paired_difference, summary
 from results import QUICK, Comparison, FinishedRun, accuracy, epochs_to
 from tables import p_value, points, table
+
+# The arms that differ in nothing but how many epochs they take.
+BY_EPOCHS = {
+    SCRATCH_HALF: "Half as many epochs",
+    SCRATCH: "The study's",
+    SCRATCH_TWICE: "Twice",
+    SCRATCH_FOURFOLD: "Four times",
+    EXTRA: "With the pretraining's",
+}
 
 
 def study_section(runs: Runs, img_dir: str) -> list[str]:
@@ -77,29 +88,29 @@ def accuracy_cell(found: list[FinishedRun]) -> str:
 
 
 def epochs_table(runs: Runs, study: Study) -> list[str]:
-    """What the number of epochs was chosen from; empty before any other number was tried."""
+    """Scratch by the number of epochs; empty before any other number was tried."""
     rows = []
     for fraction in sorted(study.epochs):
-        found = [
-            runs.get(arm.condition(fraction), []) for arm in (SCRATCH_HALF, SCRATCH, SCRATCH_TWICE)
-        ]
-        seeds = set.intersection(*({run.seed for run in arm} for arm in found))
-        if seeds:
-            of_seeds = [[run for run in arm if run.seed in seeds] for arm in found]
-            rows.append([f"{fraction:.0%}", str(len(seeds)), *map(epochs_cell, of_seeds)])
+        found = [runs.get(arm.condition(fraction), []) for arm in BY_EPOCHS]
+        seeds = [{run.seed for run in arm} for arm in found if arm]
+        shared = set.intersection(*seeds) if len(seeds) > 1 else set()
+        if shared:
+            of_shared = [[run for run in arm if run.seed in shared] for arm in found]
+            rows.append([f"{fraction:.0%}", str(len(shared)), *map(epochs_cell, of_shared)])
     if not rows:
         return []
-    header = ["Labels", "Seeds", "Half as many epochs", "As chosen", "Twice as many"]
     return [
-        "What the numbers of epochs were chosen by, for the arm from scratch alone: its "
-        "**validation** accuracy in percent (epochs), mean over the same seeds:",
+        "From scratch by the number of epochs: **validation** accuracy in percent (epochs), mean "
+        "over the same seeds:",
         "",
-        *table(header, rows),
+        *table(["Labels", "Seeds", *BY_EPOCHS.values()], rows),
         "",
     ]
 
 
 def epochs_cell(found: list[FinishedRun]) -> str:
+    if not found:
+        return ""
     epochs = found[0].history["epoch"][-1]
     return f"{100 * np.mean([valid_accuracy(run) for run in found]):.2f} ({epochs:.0f})"
 

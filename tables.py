@@ -23,7 +23,8 @@ def over_seeds(values: list[float | None], digits: int = 4) -> str:
 
 
 def points(share: float) -> str:
-    return f"{100 * share:+.2f}".replace("-", "−")
+    rounded = round(100 * share, 2) + 0.0  # which makes a zero of a minus zero
+    return f"{rounded:+.2f}".replace("-", "−")
 
 
 def p_value(p: float, name: str = "p ") -> str:

@@ -114,9 +114,9 @@ def test_conditions_are_named_as_the_scripts_name_them(name, tmp_path):
         script = train_pretrained if cell.arm.encoder else train_baseline
         args = script.parse_args([*job.options, "--seed", "3"])
         args.dataset = "fashion"  # which has no name in front
-        words = ["frozen" * args.freeze_encoder, "extra" * cell.arm.extra]
-        words.append("short" * (cell.arm.length == arms.SHORT))
-        parts = [cell.arm.encoder or "", *words]
+        # The scripts do not spell the number of epochs.
+        word = "frozen" * args.freeze_encoder if cell.arm.takes_usual_epochs else cell.arm.variant
+        parts = [cell.arm.encoder or "", word]
         labels = percent("labels", args.label_fraction)
         family = "pretrained" if cell.arm.encoder else "baseline"
         assert f"runs/{job.condition}/seed3" == default_run_dir(family, args, *parts, labels)
@@ -191,7 +191,8 @@ def test_the_answer_in_short(tmp_path):
     pairs(tmp_path, 5, lambda seed: 20, 0.3)  # too few seeds
     lines = study_answers(find_runs(tmp_path))
     assert lines[0] == (
-        "In short, in points of test accuracy: with the epochs chosen for scratch, "
+        "In short, in points of test accuracy: with the epochs below in both arms, after the "
+        "pretraining's 30, "
         "**pretraining helps** at 1% (+10.00) of the labels, and **no difference was found** "
         "at 10% (+0.00) and 100% (+0.00) of the labels."
     )
@@ -235,9 +236,9 @@ def test_readme_shows_the_study(tmp_path):
     assert {f"{picture}.png" for picture in pictures} <= names
     # 4, 5 or 5 of its 20 images are wrong from scratch, and 2 pretrained.
     assert "| T-shirt/top | +13.33 (" in text
-    assert "10% of the labels, points | p |" in text
+    assert "10%: points | p |" in text
     assert "| 10% | 6 | 2 | 2.0 | 2.0 | +0.0 |" in text  # epochs, and those to 99 % of the last
-    assert "100% of the labels, points" not in text  # two pairs are no basis
+    assert "100%: points" not in text  # two pairs are no basis
 
 
 def test_what_was_tried_is_told_by_validation(tmp_path):
@@ -264,7 +265,7 @@ def test_other_numbers_of_epochs_are_told_over_the_same_seeds(tmp_path):
             metrics["valid"]["accuracy"] = 0.8 + 0.1 * seed
             (folder / "metrics.json").write_text(json.dumps(metrics))
     lines = epochs_table(find_runs(tmp_path), STUDIES["fashion"])
-    assert "| 1% | 2 | 85.00 (2) | 85.00 (2) | 85.00 (2) |" in lines
+    assert "| 1% | 2 | 85.00 (2) | 85.00 (2) | 85.00 (2) |  |  |" in lines
 
 
 def test_few_images_take_less_time(tmp_path):
