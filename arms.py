@@ -52,15 +52,13 @@ class Pretraining:
 
 # By their conditions.
 ENCODERS = {
-    "mask-normalised-long": Pretraining(("--target", "normalised"), length=3),
-    "mask-normalised-images10-long": Pretraining(
-        ("--target", "normalised"), length=3, image_fraction=0.1
-    ),
-    "mask-normalised": Pretraining(("--target", "normalised")),
-    "mask": Pretraining(),
+    "mask-normalised-long": Pretraining(length=3),
+    "mask-normalised-images10-long": Pretraining(length=3, image_fraction=0.1),
+    "mask-normalised": Pretraining(),
+    "mask": Pretraining(("--target", "pixels")),
     "none": Pretraining(("--corruption", "none")),
     "none-noskips": Pretraining(("--corruption", "none", "--no-skips")),
-    "mask-noskips": Pretraining(("--no-skips",)),
+    "mask-noskips": Pretraining(("--target", "pixels", "--no-skips")),
     "noise": Pretraining(("--corruption", "noise")),
 }
 BEST = "mask-normalised-long"  # on validation

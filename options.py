@@ -4,8 +4,9 @@ import argparse
 import math
 
 DATASETS = ("fashion", "mnist", "kmnist", "digits")
-CORRUPTIONS = ("mask", "noise", "none")
-TARGETS = ("pixels", "normalised")
+# What the autoencoder's output is held against, by corruption, if --target does not say.
+TARGETS = {"mask": "normalised", "noise": "pixels", "none": "pixels"}
+ENCODER = "mask-normalised"  # the condition of the default pretraining
 FLIPS = ("alternate", "random", "none")
 SCHEDULES = ("one-cycle", "constant")
 

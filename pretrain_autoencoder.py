@@ -2,7 +2,6 @@
 
 from errors import exit_cleanly
 from options import (
-    CORRUPTIONS,
     TARGETS,
     Parser,
     add_data_options,
@@ -23,10 +22,12 @@ def parse_args(argv=None):
     add_data_options(parser)
     group = parser.add_argument_group("pretraining")
     group.add_argument(
-        "--corruption", choices=CORRUPTIONS, default="mask", help="what the encoder sees"
+        "--corruption", choices=TARGETS, default="mask", help="what the encoder sees"
     )
     group.add_argument(
-        "--target", choices=TARGETS, default="pixels", help="each 4x4 patch as it is, or normalised"
+        "--target",
+        choices=sorted(set(TARGETS.values())),
+        help="each 4x4 patch normalised (default with --corruption mask) or as it is (otherwise)",
     )
     group.add_argument("--no-skips", action="store_true", help="decoder without skip connections")
     group.add_argument("--train-fraction", type=fraction, default=1.0, help="images used, (0, 1]")
@@ -34,7 +35,9 @@ def parse_args(argv=None):
     add_width_option(parser)
     add_machine_options(parser)
     add_run_options(parser, where="runs/autoencoder/<corruption>/seed<seed>")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    args.target = args.target or TARGETS[args.corruption]
+    return args
 
 
 @exit_cleanly

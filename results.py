@@ -9,11 +9,12 @@ import numpy as np
 
 from errors import UserError
 from metrics import paired_difference
+from options import ENCODER
 from rundir import ADDED, read_json
 
 # What the report compares: the condition of each arm's runs.
-BASELINE, PRETRAINED = "baseline/labels100", "pretrained/mask-labels100"
-AUTOENCODER, ABLATION = "autoencoder/mask", "ablation/"
+BASELINE, PRETRAINED = "baseline/labels100", f"pretrained/{ENCODER}-labels100"
+AUTOENCODER, ABLATION = f"autoencoder/{ENCODER}", "ablation/"
 STUDY = "study"  # the folder below runs/ in which study.py keeps its runs
 BENCHMARK = "benchmark.json"  # and what benchmark.py leaves there
 HARDEST = ("T-shirt/top", "Pullover", "Shirt")

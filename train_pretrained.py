@@ -2,6 +2,7 @@
 
 from errors import exit_cleanly
 from options import (
+    ENCODER,
     Parser,
     add_classifier_options,
     add_data_options,
@@ -26,7 +27,7 @@ def parse_args(argv=None):
     group = parser.add_argument_group("encoder")
     group.add_argument(
         "--encoder",
-        help="encoder.pt to start from (default: runs/autoencoder/mask/seed<seed>/encoder.pt)",
+        help=f"to start from (default: runs/autoencoder/{ENCODER}/seed<seed>/encoder.pt)",
     )
     group.add_argument(
         "--encoder-lr-scale", type=positive, default=1.0, help="share of the learning rate"
@@ -46,7 +47,7 @@ def main(argv=None) -> None:
     from rundir import Run, load_weights
     from training import Recipe
 
-    source = args.encoder or f"{default_run_dir('autoencoder', args, 'mask')}/encoder.pt"
+    source = args.encoder or f"{default_run_dir('autoencoder', args, ENCODER)}/encoder.pt"
     encoder = load_weights(source, "encoder")
     folder = args.run_dir or default_run_dir(
         "pretrained",

@@ -113,14 +113,14 @@ def test_other_options_are_refused_by_name(baseline_dir, fails):
     assert "--overwrite" in line
 
 
-def test_a_run_from_before_an_option_is_one_with_its_default(autoencoder_dir, tmp_path, fails):
+def test_a_run_from_before_an_option_did_what_was_done_then(autoencoder_dir, tmp_path, fails):
     for path in autoencoder_dir.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     config = json.loads((tmp_path / "config.json").read_text())
-    assert config["options"].pop("target") == "pixels"
+    assert config["options"].pop("target") == "normalised"
     (tmp_path / "config.json").write_text(json.dumps(config))
-    pretrain([*TINY, "--run-dir", str(tmp_path)])
-    line = fails(pretrain, *TINY, "--target", "normalised", "--run-dir", tmp_path)
+    pretrain([*TINY, "--target", "pixels", "--run-dir", str(tmp_path)])
+    line = fails(pretrain, *TINY, "--run-dir", tmp_path)
     assert "--target is pixels there and normalised here" in line
 
 

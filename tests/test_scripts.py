@@ -13,6 +13,7 @@ from conftest import TINY
 from PIL import Image
 
 import batches
+from options import ENCODER
 from plot import main as plot
 from predict import main as predict
 from pretrain_autoencoder import main as pretrain
@@ -157,14 +158,15 @@ def test_without_corruption_or_skips(tmp_path):
 
 
 def test_normalised_patches(tmp_path, autoencoder_dir):
-    pretrain([*TINY, "--target", "normalised", "--run-dir", str(tmp_path)])
-    assert torch.load(tmp_path / "encoder.pt")["condition"] == "mask-normalised"
+    assert torch.load(autoencoder_dir / "encoder.pt")["condition"] == ENCODER
+    pretrain([*TINY, "--target", "pixels", "--run-dir", str(tmp_path)])
+    assert torch.load(tmp_path / "encoder.pt")["condition"] == "mask"
     losses = [
         json.loads((folder / "metrics.json").read_text())["valid"]["loss"]
         for folder in (tmp_path, autoencoder_dir)
     ]
     assert losses[0] != losses[1]
-    with np.load(tmp_path / "reconstructions.npz") as arrays:
+    with np.load(autoencoder_dir / "reconstructions.npz") as arrays:
         original, hidden = arrays["original"], np.isnan(arrays["corrupted"])
         # Two epochs on the digits do little, but each patch has its own mean back.
         error = np.square(arrays["output"] - original)[hidden].mean()
