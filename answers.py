@@ -9,6 +9,9 @@ from arms import (
     PRETRAINED,
     PRETRAINED_FOURFOLD,
     PRETRAINED_SHORT,
+    SCRATCH,
+    SCRATCH_FOURFOLD,
+    SCRATCH_SHORT,
     SHORT,
 )
 from contrasts import Contrast, Runs, contrasts, study_of
@@ -16,14 +19,15 @@ from metrics import MIN_SEEDS
 from results import FinishedRun
 from tables import evidence, points, verdict
 
-# The arms that the conclusion speaks of, and what it says of them that helps or harms.
+ANSWER = (PRETRAINED, SCRATCH)
+# What the conclusion compares, and what it says of the first that helps or harms.
 SUBJECTS = {
-    PRETRAINED: "pretraining",
-    PRETRAINED_SHORT: "pretraining",
-    PRETRAINED_FOURFOLD: "pretraining",
-    PLAIN: "the original's plain autoencoder",
-    FROZEN_PRETRAINED: "a pretrained encoder that stays frozen",
-    EXTRA: "spending the pretraining's steps on the labelled images instead",
+    ANSWER: "pretraining",
+    (PRETRAINED_SHORT, SCRATCH_SHORT): "pretraining",
+    (PRETRAINED_FOURFOLD, SCRATCH_FOURFOLD): "pretraining",
+    (PRETRAINED, EXTRA): "pretraining instead of as many steps more on the labelled images",
+    (PLAIN, SCRATCH): "the original's plain autoencoder",
+    (FROZEN_PRETRAINED, SCRATCH): "a pretrained encoder that stays frozen",
 }
 LENGTHS = {SHORT: "a tenth of the epochs", FOURFOLD: "four times the epochs"}
 
@@ -31,13 +35,13 @@ LENGTHS = {SHORT: "a tenth of the epochs", FOURFOLD: "four times the epochs"}
 def study_answers(runs: Runs) -> list[str]:
     """The conclusion's sentences over seeds and label fractions; empty without a pair."""
     study = study_of(runs)
-    found = contrasts(runs, study, tuple(SUBJECTS))
+    found = contrasts(runs, study, SUBJECTS)
     if not found:
         return []
     width = found[0].pairs[0][0].config["options"]["width"]
     epochs = study.pretraining_of(BEST)
     return [
-        *in_short(found, epochs),
+        *in_short(found),
         f"Over label fractions and paired seeds (`study.py`; width {width}; pretraining is "
         f"{epochs} epochs of filling in hidden patches, the original's plain autoencoder has "
         f"{study.pretraining_of('none')}; a seed has its own split, encoder and classifier start, "
@@ -49,18 +53,17 @@ def study_answers(runs: Runs) -> list[str]:
     ]
 
 
-def in_short(found: list[Contrast], pretraining_epochs: int) -> list[str]:
+def in_short(found: list[Contrast]) -> list[str]:
     """A sentence on the study's epochs, fewer and more; empty without seeds enough."""
     sentences = []
-    after = f"in both arms, after the pretraining's {pretraining_epochs}"
-    for arm, epochs in (
-        (PRETRAINED, f"with the epochs below {after}"),
-        (PRETRAINED_SHORT, f"with {LENGTHS[SHORT]}"),
-        (PRETRAINED_FOURFOLD, f"with {LENGTHS[FOURFOLD]}"),
+    for arms, epochs in (
+        (ANSWER, "with the study's epochs"),
+        ((PRETRAINED_SHORT, SCRATCH_SHORT), f"with {LENGTHS[SHORT]}"),
+        ((PRETRAINED_FOURFOLD, SCRATCH_FOURFOLD), f"with {LENGTHS[FOURFOLD]}"),
     ):
         shares: dict[str, list[str]] = {}
         for contrast in found:
-            if contrast.arm == arm and contrast.is_basis:
+            if contrast.arms == arms and contrast.is_basis:
                 claim = verdict(contrast.difference, "pretraining helps", "pretraining harms")
                 share = f"{contrast.label_fraction:.0%} ({points(contrast.difference['mean'])})"
                 shares.setdefault(claim, []).append(share)
@@ -69,7 +72,8 @@ def in_short(found: list[Contrast], pretraining_epochs: int) -> list[str]:
             sentences.append(f"{epochs}, {', and '.join(clauses)}")
     if not sentences:
         return []
-    return [f"In short, in points of test accuracy: {'; '.join(sentences)}.", ""]
+    beside = "In short, in points of test accuracy beside as many epochs from scratch"
+    return [f"{beside}: {'; '.join(sentences)}.", ""]
 
 
 def listed(words: list[str]) -> str:
@@ -84,7 +88,7 @@ def answer(contrast: Contrast) -> str:
     epochs = contrast.pairs[0][1].history["epoch"]
     if contrast.arm.length in LENGTHS:
         share += f" and {LENGTHS[contrast.arm.length]} ({epochs[-1]:.0f})"
-    subject = SUBJECTS[contrast.arm]
+    subject = SUBJECTS[contrast.arms]
     if not contrast.is_basis:
         gap = f"{points(figures['mean'])} points over {n} paired seed(s) with {subject}"
         return f"With {share}: {gap}, no basis for a claim (fewer than {MIN_SEEDS})."
@@ -95,7 +99,7 @@ def answer(contrast: Contrast) -> str:
         f"no difference was found with {subject}",
     )
     text = f"With {share} {claim} over {n} paired seeds: {evidence(figures)}."
-    if contrast.arm != PRETRAINED:
+    if contrast.arms != ANSWER:
         return text
     early = contrast.difference_in(first_accuracy)
     return (

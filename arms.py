@@ -143,6 +143,16 @@ ARMS = (
     SLOW_ENCODER,
     SLOWER_ENCODER,
 )
+CONTROLLED = tuple((arm, arm.control) for arm in ARMS if arm.control and not arm.tried)
+# What one ingredient brings: an arm that has it and one that has not.
+INGREDIENTS = (
+    (PRETRAINED, EXTRA),
+    (PRETRAINED, FEWER_IMAGES),
+    (PLAIN_NO_SKIPS, PLAIN),
+    (MASK_NO_SKIPS, MASK),
+    (MASK, PLAIN),
+    (FROZEN_PRETRAINED, FROZEN_RANDOM),
+)
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,10 @@
 """The study's comparisons: an arm beside its control at a label fraction, seed by seed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
-from arms import ARMS, STUDIES, Arm, Study
+from arms import CONTROLLED, STUDIES, Arm, Study
 from metrics import MIN_SEEDS, paired_difference
 from results import Comparison, FinishedRun, accuracy
 
@@ -13,18 +13,23 @@ Runs = dict[str, list[FinishedRun]]
 
 @dataclass(frozen=True)
 class Contrast:
-    """One arm beside its control at one label fraction, over the seeds that both have."""
+    """One arm beside another at one label fraction, over the seeds that both have."""
 
     arm: Arm
+    control: Arm
     label_fraction: float
     pairs: tuple[tuple[FinishedRun, FinishedRun], ...]
 
     @classmethod
-    def of(cls, runs: Runs, arm: Arm, label_fraction: float) -> "Contrast":
-        control = {run.seed: run for run in runs.get(arm.control.condition(label_fraction), [])}
+    def of(cls, runs: Runs, arm: Arm, control: Arm, label_fraction: float) -> "Contrast":
+        theirs = {run.seed: run for run in runs.get(control.condition(label_fraction), [])}
         ours = runs.get(arm.condition(label_fraction), [])
-        pairs = tuple((control[run.seed], run) for run in ours if run.seed in control)
-        return cls(arm, label_fraction, pairs)
+        pairs = tuple((theirs[run.seed], run) for run in ours if run.seed in theirs)
+        return cls(arm, control, label_fraction, pairs)
+
+    @property
+    def arms(self) -> tuple[Arm, Arm]:
+        return self.arm, self.control
 
     @cached_property
     def difference(self) -> dict:
@@ -51,12 +56,13 @@ def study_of(runs: Runs) -> Study:
     return STUDIES["digits" if first and first.config["data"]["name"] == "digits" else "fashion"]
 
 
-def contrasts(runs: Runs, study: Study, arms: Sequence[Arm] = ARMS) -> list[Contrast]:
-    """Every arm that has a control and test results, at every label fraction with a pair."""
+def contrasts(
+    runs: Runs, study: Study, compared: Iterable[tuple[Arm, Arm]] = CONTROLLED
+) -> list[Contrast]:
+    """Each arm beside the other of its pair, at every label fraction where both have runs."""
     everything = [
-        Contrast.of(runs, arm, fraction)
-        for arm in arms
-        if arm.control and not arm.tried
+        Contrast.of(runs, arm, control, fraction)
+        for arm, control in compared
         for fraction in sorted(study.epochs)
     ]
     return [contrast for contrast in everything if contrast.pairs]

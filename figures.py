@@ -169,6 +169,8 @@ def draw_reconstructions(run: FinishedRun, path: Path) -> None:
             axes.grid(False)
         row[0].set_ylabel(label, rotation=0, ha="right", va="center")
     note = "; coloured: hidden patches, which it fills in" if hidden.any() else ""
+    if run.config["options"].get("target") == "normalised":
+        note += " (their means and contrasts are given)"
     figure.suptitle(f"Autoencoder on the first validation images{note}", fontsize=11)
     save(figure, path)
 

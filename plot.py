@@ -106,14 +106,14 @@ def draw(runs: dict, img_dir: Path, data_dir: str) -> None:
 def draw_study(runs: dict, img_dir: Path) -> None:
     """Draw what the study's runs show over label fractions and seeds, if there are pairs."""
     import study_figures as figures
-    from arms import ARMS, PRETRAINED
+    from arms import ARMS, CONTROLLED, PRETRAINED
     from contrasts import contrasts, study_of
     from results import accuracy
     from study_report import class_comparisons
 
     study = study_of(runs)
     arms = [arm for arm in ARMS if arm.name in figures.SERIES]
-    shown = contrasts(runs, study, arms)
+    shown = contrasts(runs, study, [pair for pair in CONTROLLED if pair[0] in arms])
     if not shown:
         return
     accuracies = {

@@ -5,6 +5,7 @@ import numpy as np
 from arms import (
     ARMS,
     EXTRA,
+    INGREDIENTS,
     PRETRAINED,
     SCRATCH,
     SCRATCH_FOURFOLD,
@@ -43,7 +44,8 @@ def study_section(runs: Runs, img_dir: str) -> list[str]:
         "",
         *accuracy_table(runs, study),
         *epochs_table(runs, study),
-        *contrast_table(found),
+        *contrast_part(found),
+        *ingredients_part(contrasts(runs, study, INGREDIENTS)),
         *epochs_to_goal_table([c for c in found if c.arm == PRETRAINED], img_dir),
         *class_part(found, img_dir),
         *tried_table(runs, study),
@@ -115,8 +117,36 @@ def epochs_cell(found: list[FinishedRun]) -> str:
     return f"{100 * np.mean([valid_accuracy(run) for run in found]):.2f} ({epochs:.0f})"
 
 
+def contrast_part(found: list[Contrast]) -> list[str]:
+    """Each arm less its control."""
+    return [
+        "Paired differences in test accuracy: BCa bootstrap interval, exact sign-flip test, and "
+        "the same after Holm's correction over all rows of the table that can bear a claim. Fewer "
+        f"than {MIN_SEEDS} pairs are shown and are no basis for one. n pairs cannot give a p "
+        f"below 2/2ⁿ, {2 / 2**MIN_SEEDS:.3f} for {MIN_SEEDS}: one that survives the correction "
+        "takes more of them. A bootstrap over so few pairs gives intervals that are somewhat too "
+        "short (Hesterberg 2015, arXiv:1411.5279), so a claim needs p below "
+        f"{SIGNIFICANCE} as well.",
+        "",
+        *contrast_table(found),
+        "",
+    ]
+
+
+def ingredients_part(found: list[Contrast]) -> list[str]:
+    """What one ingredient brings; empty without a pair of such arms."""
+    if not found:
+        return []
+    return [
+        "The same between arms that differ in one ingredient:",
+        "",
+        *contrast_table(found),
+        "",
+    ]
+
+
 def contrast_table(found: list[Contrast]) -> list[str]:
-    """Each arm less its control, with interval, p and Holm's correction over the claims."""
+    """One arm less another, with interval, p and Holm's correction over the claims."""
     claims = [contrast for contrast in found if contrast.is_basis]
     corrected = dict(
         zip(claims, holm([c.difference["p"] for c in claims]) if claims else [], strict=True)
@@ -127,7 +157,7 @@ def contrast_table(found: list[Contrast]) -> list[str]:
         rows.append(
             [
                 contrast.arm.name,
-                contrast.arm.control.name,
+                contrast.control.name,
                 f"{contrast.label_fraction:.0%}",
                 str(difference["n"]),
                 points(difference["mean"]),
@@ -137,18 +167,7 @@ def contrast_table(found: list[Contrast]) -> list[str]:
             ]
         )
     header = ["Arm", "Less", "Labels", "Pairs", "Points", "95 % interval", "p"]
-    return [
-        "Paired differences in test accuracy: BCa bootstrap interval, exact sign-flip test, and "
-        f"the same after Holm's correction over all rows that can bear a claim ({len(claims)}). "
-        f"Fewer than {MIN_SEEDS} pairs are shown and are no basis for one. n pairs cannot give a p "
-        f"below 2/2ⁿ, {2 / 2**MIN_SEEDS:.3f} for {MIN_SEEDS}: one that survives the correction "
-        "takes more of them. A bootstrap over so few pairs gives intervals that are somewhat too "
-        "short (Hesterberg 2015, arXiv:1411.5279), so a claim needs p below "
-        f"{SIGNIFICANCE} as well.",
-        "",
-        *table([*header, "p, Holm"], rows),
-        "",
-    ]
+    return table([*header, "p, Holm"], rows)
 
 
 def epochs_to_goal_table(found: list[Contrast], img_dir: str) -> list[str]:
@@ -212,7 +231,7 @@ def tried_table(runs: Runs, study: Study) -> list[str]:
     """What the recipe was chosen from: all arms with their control's epochs, on validation."""
     fewest = min(study.epochs)
     tried = [
-        Contrast.of(runs, arm, fewest)
+        Contrast.of(runs, arm, SCRATCH, fewest)
         for arm in ARMS
         if arm.control == SCRATCH and arm.takes_usual_epochs
     ]

@@ -13,13 +13,13 @@ import train_baseline
 import train_pretrained
 from answers import answer, study_answers
 from arms import PRETRAINED, PRETRAINED_SHORT, SCRATCH, SCRATCH_SHORT, STUDIES, Cell, Study, cells
-from contrasts import Contrast
+from contrasts import Contrast, contrasts
 from jobs import Estimate, Job, classifier_job, encoder_job, missing
 from options import default_run_dir, percent
 from plot import main as plot
 from results import epochs_to, find_runs
 from study import main as study
-from study_report import epochs_table, processor_hours, tried_table
+from study_report import epochs_table, ingredients_part, processor_hours, tried_table
 
 SMALL = ("--dataset", "digits", "--width", "0.1", "--flip", "none")
 
@@ -169,7 +169,7 @@ def pairs(tmp_path, seeds, ours, fraction=0.1):
         wrong = 40 + seed % 3
         write_run(tmp_path, SCRATCH.condition(fraction), seed, first_images_wrong(wrong))
         write_run(tmp_path, PRETRAINED.condition(fraction), seed, first_images_wrong(ours(seed)))
-    return Contrast.of(find_runs(tmp_path), PRETRAINED, fraction)
+    return Contrast.of(find_runs(tmp_path), PRETRAINED, SCRATCH, fraction)
 
 
 def test_a_claim_needs_seeds_and_a_clear_difference(tmp_path):
@@ -191,10 +191,9 @@ def test_the_answer_in_short(tmp_path):
     pairs(tmp_path, 5, lambda seed: 20, 0.3)  # too few seeds
     lines = study_answers(find_runs(tmp_path))
     assert lines[0] == (
-        "In short, in points of test accuracy: with the epochs below in both arms, after the "
-        "pretraining's 30, "
-        "**pretraining helps** at 1% (+10.00) of the labels, and **no difference was found** "
-        "at 10% (+0.00) and 100% (+0.00) of the labels."
+        "In short, in points of test accuracy beside as many epochs from scratch: with the study's "
+        "epochs, **pretraining helps** at 1% (+10.00) of the labels, and **no difference was "
+        "found** at 10% (+0.00) and 100% (+0.00) of the labels."
     )
 
 
@@ -203,10 +202,22 @@ def test_a_short_arm_is_compared_with_short_scratch(tmp_path):
         write_run(tmp_path, SCRATCH.condition(0.1), seed)
         write_run(tmp_path, SCRATCH_SHORT.condition(0.1), seed, first_images_wrong(40 + seed))
         write_run(tmp_path, PRETRAINED_SHORT.condition(0.1), seed, first_images_wrong(20))
-    text = answer(Contrast.of(find_runs(tmp_path), PRETRAINED_SHORT, 0.1))
+    text = answer(Contrast.of(find_runs(tmp_path), PRETRAINED_SHORT, SCRATCH_SHORT, 0.1))
     assert "With 10% of the labels and a tenth of the epochs (2) **pretraining helps**" in text
     assert "+11.25 points" in text  # 22.5 of 200 images
     assert "Learning speed" not in text
+
+
+def test_an_ingredient_is_told_beside_an_arm_without_it(tmp_path):
+    for seed in range(6):
+        write_run(tmp_path, arms.EXTRA.condition(0.1), seed, first_images_wrong(30 + seed % 2))
+        write_run(tmp_path, PRETRAINED.condition(0.1), seed, first_images_wrong(20))
+    (contrast,) = contrasts(find_runs(tmp_path), STUDIES["fashion"], arms.INGREDIENTS)
+    subject = "pretraining instead of as many steps more on the labelled images"
+    assert f"**{subject} helps** over 6 paired seeds: +5.25 points" in answer(contrast)
+    (row,) = ingredients_part([contrast])[4:5]
+    name = "from scratch, with the pretraining's epochs"
+    assert row.startswith(f"| pretrained | {name} | 10% | 6 | +5.25 |")
 
 
 @pytest.mark.parametrize(
