@@ -35,6 +35,9 @@ def class_tables(comparison: Comparison) -> list[str]:
 def difference_table(comparison: Comparison) -> list[str]:
     """Pretrained less from scratch, class by class, with tests corrected for their number."""
     per_seed = len(comparison.pairs) >= MIN_SEEDS
+    a, b = comparison.pairs[0]
+    if not per_seed:  # one pair's counts go with one pair's difference
+        comparison = Comparison([a], [b])
     rows, p_values = [], []
     for k, name in enumerate(comparison.classes):
         difference = comparison.difference(class_accuracy(k))
@@ -43,7 +46,6 @@ def difference_table(comparison: Comparison) -> list[str]:
             row.append(interval_text(difference))
             p_values.append(difference["p"])
         else:
-            a, b = comparison.pairs[0]
             of_class = a.arrays("predictions.npz")["label"] == k
             test = mcnemar(a.correct()[of_class], b.correct()[of_class])
             row += [str(test["only_a"]), str(test["only_b"])]
@@ -51,13 +53,13 @@ def difference_table(comparison: Comparison) -> list[str]:
         rows.append(row)
     for row, p in zip(rows, holm(p_values), strict=True):
         row.append(p_value(p, name=""))
-    seed = comparison.pairs[0][0].seed
     middle = ["95 % interval"] if per_seed else ["Right only from scratch", "Only pretrained"]
-    test = "exact sign-flip test" if per_seed else f"McNemar's exact test, seed {seed} alone"
+    test = "exact sign-flip test" if per_seed else "McNemar's exact test"
+    whose = "" if per_seed else f" (seed {a.seed} alone)"
     return [
         "### Per class, difference",
         "",
-        f"Class accuracy, pretrained less from scratch. p: {test}, Holm-corrected for the "
+        f"Class accuracy, pretrained less from scratch{whose}. p: {test}, Holm-corrected for the "
         f"{len(rows)} classes.",
         "",
         *table(["Class name", "Difference, points", *middle, "p"], rows),

@@ -99,6 +99,15 @@ def test_one_pair_is_no_basis_for_a_claim(report, tmp_path):
     assert "**Pretraining" not in text
 
 
+def test_the_class_difference_and_its_counts_are_of_the_same_runs(report, tmp_path):
+    one_pair(tmp_path / "runs")
+    for condition in (BASELINE, PRETRAINED):
+        write_run(tmp_path / "runs", condition, 1, errors=first_images_wrong(20))
+    text = report()
+    assert "pretrained less from scratch (seed 0 alone)" in text
+    assert "| Shirt | +5.00 | 0 | 1 | 1.000 |" in text  # of both seeds, +2.50
+
+
 def test_runs_of_one_condition_have_one_recipe(report, tmp_path, capsys):
     one_pair(tmp_path / "runs")
     write_run(tmp_path / "runs", BASELINE, 1, width=0.25)
