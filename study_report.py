@@ -16,7 +16,7 @@ from arms import (
 from class_tables import interval_text, study_class_table
 from contrasts import Contrast, Runs, contrasts, study_of
 from metrics import MIN_SEEDS, SIGNIFICANCE, holm, paired_difference, summary
-from results import QUICK, Comparison, FinishedRun, accuracy, epochs_to
+from results import QUICK, Comparison, FinishedRun, accuracy, core_seconds, epochs_to
 from tables import p_value, points, table
 
 # The arms that differ in nothing but how many epochs they take.
@@ -264,7 +264,11 @@ def cost_table(runs: Runs, study: Study) -> list[str]:
     """Processor hours of the study's runs, by condition."""
     wanted = {f"autoencoder/{cell.arm.encoder}" for cell in study.cells() if cell.arm.encoder}
     wanted |= {cell.arm.condition(cell.label_fraction) for cell in study.cells()}
-    hours = {name: sum(map(processor_hours, runs[name])) for name in runs if name in wanted}
+    hours = {
+        name: sum(core_seconds(run).sum() for run in runs[name]) / 3600
+        for name in runs
+        if name in wanted
+    }
     rows = [[f"`{name}`", str(len(runs[name])), f"{hours[name]:.2f}"] for name in hours]
     rows.append(["all", str(sum(len(runs[name]) for name in hours)), f"{sum(hours.values()):.2f}"])
     return [
@@ -273,7 +277,3 @@ def cost_table(runs: Runs, study: Study) -> list[str]:
         *table(["Runs", "Number", "Core hours"], rows),
         "",
     ]
-
-
-def processor_hours(run: FinishedRun) -> float:
-    return float(np.sum(run.history["seconds"])) * run.config["environment"]["threads"] / 3600

@@ -165,9 +165,9 @@ def test_the_ablation_names_what_differs(report, tmp_path):
     write_run(tmp_path / "runs", "ablation/full", 0, **options)
     write_run(tmp_path / "runs", "ablation/flip", 0, **options, flip="none")
     text = report()
-    assert "| flip none (not alternate) | 0.9000 | +0.00 | 30 |" in text
-    assert "| width 0.5 (not 0.25) | 0.9000 | +0.00 | 30 |" in text  # the baseline's last epoch
-    averaged = "| width 0.5 (not 0.25); average shift 1 (not 0) | 0.9100 | +1.00 | 30 |"
+    assert "| flip none (not alternate) | 0.9000 | +0.00 | 60 |" in text  # 30 s on 2 threads
+    assert "| width 0.5 (not 0.25) | 0.9000 | +0.00 | 60 |" in text  # the baseline's last epoch
+    averaged = "| width 0.5 (not 0.25); average shift 1 (not 0) | 0.9100 | +1.00 | 60 |"
     assert averaged in text  # its metrics
 
 
