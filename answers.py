@@ -6,6 +6,7 @@ from arms import (
     FOURFOLD,
     FROZEN_PRETRAINED,
     PLAIN,
+    PLAIN_NO_SKIPS,
     PRETRAINED,
     PRETRAINED_FOURFOLD,
     PRETRAINED_SHORT,
@@ -27,6 +28,8 @@ SUBJECTS = {
     (PRETRAINED_FOURFOLD, SCRATCH_FOURFOLD): "pretraining",
     (PRETRAINED, EXTRA): "pretraining instead of as many steps more on the labelled images",
     (PLAIN, SCRATCH): "the original's plain autoencoder",
+    (PLAIN_NO_SKIPS, SCRATCH): "the plain autoencoder without its skips",
+    (PLAIN_NO_SKIPS, PLAIN): "leaving the plain autoencoder's skips out",
     (FROZEN_PRETRAINED, SCRATCH): "a pretrained encoder that stays frozen",
 }
 LENGTHS = {SHORT: "a tenth of the epochs", FOURFOLD: "four times the epochs"}
@@ -45,7 +48,7 @@ def study_answers(runs: Runs) -> list[str]:
         f"Over label fractions and paired seeds (`study.py`; width {width}; pretraining is "
         f"{epochs} epochs of filling in hidden patches, the original's plain autoencoder has "
         f"{study.pretraining_of('none')}; a seed has its own split, encoder and classifier start, "
-        "which all arms share). Each p is one comparison's own; a table below corrects them for "
+        "which all arms share). Each p is one comparison's own; the tables below correct them for "
         "their number:",
         "",
         *(f"- {answer(contrast)}" for contrast in found),
