@@ -13,9 +13,10 @@ DATA_DIR ?= data
 BIN := .venv/bin
 
 RESULT := seed0/metrics.json
+ENCODER := mask-normalised
 BASELINE := runs/baseline/labels100/$(RESULT)
-AUTOENCODER := runs/autoencoder/mask-normalised/$(RESULT)
-PRETRAINED := runs/pretrained/mask-normalised-labels100/$(RESULT)
+AUTOENCODER := runs/autoencoder/$(ENCODER)/$(RESULT)
+PRETRAINED := runs/pretrained/$(ENCODER)-labels100/$(RESULT)
 
 .PHONY: report demo test ablation study speed
 .DELETE_ON_ERROR:
@@ -38,9 +39,9 @@ $(PRETRAINED): | $(AUTOENCODER)
 DIGITS := --dataset digits --width 0.25 --flip none --shift 1 --run-dir demo/runs
 demo: .venv/installed
 	$(BIN)/python train_baseline.py $(DIGITS)/baseline/labels100/seed0
-	$(BIN)/python pretrain_autoencoder.py $(DIGITS)/autoencoder/mask-normalised/seed0
-	$(BIN)/python train_pretrained.py --encoder demo/runs/autoencoder/mask-normalised/seed0/encoder.pt \
-		$(DIGITS)/pretrained/mask-normalised-labels100/seed0
+	$(BIN)/python pretrain_autoencoder.py $(DIGITS)/autoencoder/$(ENCODER)/seed0
+	$(BIN)/python train_pretrained.py --encoder demo/runs/autoencoder/$(ENCODER)/seed0/encoder.pt \
+		$(DIGITS)/pretrained/$(ENCODER)-labels100/seed0
 	$(BIN)/python plot.py --runs-dir demo/runs --img-dir demo/img --readme demo/README.md
 
 test: .venv/installed-dev

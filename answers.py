@@ -59,20 +59,17 @@ def study_answers(runs: Runs) -> list[str]:
 def in_short(found: list[Contrast]) -> list[str]:
     """A sentence on the study's epochs, fewer and more; empty without seeds enough."""
     sentences = []
-    for arms, epochs in (
-        (ANSWER, "with the study's epochs"),
-        ((PRETRAINED_SHORT, SCRATCH_SHORT), f"with {LENGTHS[SHORT]}"),
-        ((PRETRAINED_FOURFOLD, SCRATCH_FOURFOLD), f"with {LENGTHS[FOURFOLD]}"),
-    ):
+    for arm in (PRETRAINED, PRETRAINED_SHORT, PRETRAINED_FOURFOLD):
         shares: dict[str, list[str]] = {}
         for contrast in found:
-            if contrast.arms == arms and contrast.is_basis:
+            if contrast.arms == (arm, arm.control) and contrast.is_basis:
                 claim = verdict(contrast.difference, "pretraining helps", "pretraining harms")
                 share = f"{contrast.label_fraction:.0%} ({points(contrast.difference['mean'])})"
                 shares.setdefault(claim, []).append(share)
         clauses = [f"{claim} at {listed(where)} of the labels" for claim, where in shares.items()]
         if clauses:
-            sentences.append(f"{epochs}, {', and '.join(clauses)}")
+            epochs = LENGTHS.get(arm.length, "the study's epochs")
+            sentences.append(f"with {epochs}, {', and '.join(clauses)}")
     if not sentences:
         return []
     beside = "In short, in points of test accuracy beside as many epochs from scratch"

@@ -1,4 +1,4 @@
-"""The study's comparisons: an arm beside its control at a label fraction, seed by seed."""
+"""The study's comparisons: an arm beside another at a label fraction, seed by seed."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

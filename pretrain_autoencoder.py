@@ -34,7 +34,7 @@ def parse_args(argv=None):
     add_training_options(parser)
     add_width_option(parser)
     add_machine_options(parser)
-    add_run_options(parser, where="runs/autoencoder/<corruption>/seed<seed>")
+    add_run_options(parser, where="runs/autoencoder/<condition>/seed<seed>")
     args = parser.parse_args(argv)
     args.target = args.target or TARGETS[args.corruption]
     return args
