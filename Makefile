@@ -1,74 +1,56 @@
-# make report   the experiment: installs, runs what is missing, draws, writes README's results
-# make demo     the same pipeline on scikit-learn's digits, without a download, into demo/
-# make test     installs, lint, tests
-# make ablation the runs behind README's table of ingredients
-# make study    the comparison over seeds and label fractions: hours, and goes on where it was cut
-# make speed    the benchmark behind README's table of speeds
+# make report     the experiment: installs, runs what is missing of seed 0, draws, writes the pages
+# make test       installs, checks style, runs the tests
+# make demo       the same pipeline on scikit-learn's digits, without a download, into demo/
+# make study      the comparison over label budgets and seeds: hours; resumes where it was cut
+# make reproduce  trains seed 0 of the main job again and holds it against the published runs
+# make benchmark  how fast it trains, beside other libraries' loops
 #
 # DATA_DIR=...  a folder that holds FashionMNIST/raw/*.gz, for a machine without internet
+# RUNS=...      a folder of your own runs, instead of the published ones in runs/
 # PYTHON=...    the Python to make the environment with
 
 PYTHON ?= python3
 DATA_DIR ?= data
+RUNS ?= runs
 BIN := .venv/bin
+PLACES := --data-dir $(DATA_DIR) --runs-dir $(RUNS)
 
-RESULT := seed0/metrics.json
-ENCODER := mask-normalised
-BASELINE := runs/baseline/labels100/$(RESULT)
-AUTOENCODER := runs/autoencoder/$(ENCODER)/$(RESULT)
-PRETRAINED := runs/pretrained/$(ENCODER)-labels100/$(RESULT)
-
-.PHONY: report demo test ablation study speed
+.PHONY: report test demo study reproduce benchmark
 .DELETE_ON_ERROR:
 
-report: .venv/installed $(BASELINE) $(AUTOENCODER) $(PRETRAINED)
-	$(BIN)/python plot.py --data-dir $(DATA_DIR)
+# A finished run is left alone, so the scripts are always called. Weights other than seed 0's are
+# not in git: what is finished without them is not run again, unless something starts from it.
+report: .venv/installed
+	$(BIN)/python train_baseline.py $(PLACES)
+	$(BIN)/python pretrain_autoencoder.py $(PLACES)
+	$(BIN)/python train_pretrained.py $(PLACES)
+	$(BIN)/python plot.py $(PLACES)
 
-$(BASELINE): | .venv/installed
-	$(BIN)/python train_baseline.py --data-dir $(DATA_DIR)
-
-$(AUTOENCODER): | .venv/installed
-	$(BIN)/python pretrain_autoencoder.py --data-dir $(DATA_DIR)
-
-# Weights are not in git, so the encoder is made first where only its results are there.
-$(PRETRAINED): | $(AUTOENCODER)
-	$(BIN)/python pretrain_autoencoder.py --data-dir $(DATA_DIR)
-	$(BIN)/python train_pretrained.py --data-dir $(DATA_DIR)
-
-# Digits have a left and a right, so they are not mirrored.
-DIGITS := --dataset digits --width 0.25 --flip none --shift 1 --run-dir demo/runs
+DEMO := --dataset digits --runs-dir demo/runs
 demo: .venv/installed
-	$(BIN)/python train_baseline.py $(DIGITS)/baseline/labels100/seed0
-	$(BIN)/python pretrain_autoencoder.py $(DIGITS)/autoencoder/$(ENCODER)/seed0
-	$(BIN)/python train_pretrained.py --encoder demo/runs/autoencoder/$(ENCODER)/seed0/encoder.pt \
-		$(DIGITS)/pretrained/$(ENCODER)-labels100/seed0
-	$(BIN)/python plot.py --runs-dir demo/runs --img-dir demo/img --readme demo/README.md
+	$(BIN)/python train_baseline.py $(DEMO)
+	$(BIN)/python pretrain_autoencoder.py $(DEMO)
+	$(BIN)/python train_pretrained.py $(DEMO)
+	$(BIN)/python plot.py --runs-dir demo/runs --pages-dir demo
 
 test: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m pytest
 
-# Each variant changes one thing, at half the default width to save time. Validation decides; the
-# test set is not read. What the width brings, the baseline and twice its width show.
-ABLATION_full :=
-ABLATION_flip-none := --flip none
-ABLATION_shift-0 := --shift 0
-ABLATION_label-smoothing-0 := --label-smoothing 0
-ABLATION_schedule-constant := --schedule constant
-ABLATION_width-1 := --width 1
-ABLATIONS := full flip-none shift-0 label-smoothing-0 schedule-constant width-1
-
-ablation: $(ABLATIONS:%=runs/ablation/%/$(RESULT))
-
-runs/ablation/%/$(RESULT): | .venv/installed
-	$(BIN)/python train_baseline.py --data-dir $(DATA_DIR) --skip-test --width 0.25 \
-		--average-shift 0 $(ABLATION_$*) --run-dir runs/ablation/$*/seed0
-
 study: .venv/installed
-	$(BIN)/python study.py --data-dir $(DATA_DIR)
+	$(BIN)/python study.py $(PLACES)
 
-speed: .venv/installed
+# As config.json of the published runs says; a test holds it against them.
+AS_PUBLISHED := --device cpu --threads 1 --precision bf16
+AGAIN := --data-dir $(DATA_DIR) --runs-dir reproduced $(AS_PUBLISHED)
+reproduce: .venv/installed
+	$(BIN)/python train_baseline.py $(AGAIN)
+	$(BIN)/python pretrain_autoencoder.py $(AGAIN)
+	$(BIN)/python train_pretrained.py $(AGAIN)
+	$(BIN)/python -m report.reproduction --runs-dir $(RUNS)
+
+benchmark: .venv/installed
 	$(BIN)/python benchmark.py --data-dir $(DATA_DIR)
 
 .venv/installed: requirements.txt

@@ -1,135 +1,168 @@
-"""Pretraining the U-Net autoencoder: its loss, its evaluation, and what it leaves behind."""
+"""The U-Net autoencoder: corruption, reconstruction loss, the encoder that it leaves behind."""
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Annotated
 
 import torch
+from msgspec import Meta, Struct
 from torch import Tensor
 
-from batches import Batches, corrupt, patch_statistics
-from compute import Compute
-from data import ImageSet, derive_seed, generator
+from batches import Batches, Normalisation, corrupt, patch_statistics
+from data import ImageSet, derive_seed, generator, random_subset, split
+from harness.compute import Compute
+from harness.files import write_arrays
+from harness.rundir import Run
+from harness.weights import Tensors, digest_of, load_weights, save_weights
+from metrics import Metrics, ValidScores
 from models import UNetAutoencoder
-from rundir import Run, tensors_digest
-from training import Recipe, fit, prepare
+from recipes import ENCODER, AutoencoderRecipe, EncoderSource, Setup
+from training import describe_data, evaluation_batches, fit, training_batches
 
 EXAMPLES = 10  # validation images whose reconstructions are kept for the report
 
 
-def new_autoencoder(width: float, skips: bool, seed: int) -> UNetAutoencoder:
-    """An autoencoder whose random start depends on the seed alone."""
-    torch.manual_seed(derive_seed(seed, "model"))
-    return UNetAutoencoder(width, skips)
-
-
-def pretrain(
-    run: Run,
-    model: UNetAutoencoder,
-    dataset: ImageSet,
-    recipe: Recipe,
-    compute: Compute,
-    *,
-    corruption: str,
-    target: str,
-    train_fraction: float,
-    condition: str,
-) -> None:
-    """Train `model` to undo `corruption`, then write its encoder and what the report shows.
-
-    The loss is the mean squared error over the pixels that the corruption lets count, in units
-    of the training images' pixel variance, where 1 is what the mean grey would reach; with
-    `normalised`, in units of each patch's own variance, where its mean would reach at most 1.
+class EncoderCard(Struct, frozen=True, kw_only=True, tag="encoder", tag_field="kind"):
+    """What a file of pretrained weights says of itself.
 
     Args:
-        target: `pixels`; or `normalised`, the pixels less their 4x4 patch's mean, over its
-            deviation (He et al. 2022, arXiv:2111.06377), so that faint patterns count too.
-        train_fraction: share of the training split's images, in (0, 1].
-        condition: the pretraining's short name, kept with the encoder.
+        mean, std: of the training images' pixels, in units of 0..255.
+    """
+
+    recipe: AutoencoderRecipe
+    mean: Annotated[float, Meta(ge=0, le=255)]
+    std: Annotated[float, Meta(gt=0, le=255)]
+
+
+def pretrain(run: Run[Setup], dataset: ImageSet, compute: Compute) -> None:
+    """Train a U-Net to undo a corruption; write its encoder, and examples for the report.
 
     Raises:
-        UserError: as `Run.start` and `training.fit`.
+        UserError: as `Run.start` and `fit`.
     """
-    train_batches, valid_batches = prepare(
-        run, dataset, recipe, compute, choose=lambda train: share(train, train_fraction, recipe)
+    recipe = run.setup.recipe
+    train, valid = split(dataset, recipe.seed)
+    used = random_subset(train, recipe.image_fraction, recipe.seed)
+    normalise = Normalisation.of(dataset.train_images[train])
+    batches = training_batches(dataset, used, normalise, recipe, compute)
+    valid_batches = evaluation_batches(
+        dataset.train_images[valid], dataset.train_labels[valid], normalise, compute
     )
+    model = new_autoencoder(recipe)
 
-    def corrupted(batches: Iterable[tuple[Tensor, Tensor]], rng: torch.Generator) -> Iterator:
+    run.start(describe_data(dataset, used, valid), compute.environment())
+    print(f"{run.folder}: {len(used):,} images on {compute}", flush=True)
+    compute.place(model)
+    task = Reconstruction(model, batches, valid_batches, recipe, compute)
+    history = fit(run, task, recipe, compute)
+
+    write_reconstructions(run, task)
+    card = EncoderCard(recipe=recipe, mean=normalise.mean, std=normalise.std)
+    save_weights(run.folder / ENCODER, model.encoder.state_dict(), card)
+    valid_scores = ValidScores(loss=history[-1]["valid_loss"])
+    run.finish(Metrics(classes=dataset.classes, valid=valid_scores))
+
+
+def new_autoencoder(recipe: AutoencoderRecipe) -> UNetAutoencoder:
+    """An autoencoder whose random start depends on the seed alone."""
+    torch.manual_seed(derive_seed(recipe.seed, "model"))
+    return UNetAutoencoder(recipe.width, recipe.skips)
+
+
+class Reconstruction:
+    """The autoencoder's `training.Task`: fill in what the corruption took away.
+
+    The loss is the mean squared error over the pixels that the corruption lets count, in units
+    of the training images' pixel variance, where 1 is what the mean grey would reach; with the
+    target `normalised` (He et al. 2022, arXiv:2111.06377), in units of each patch's own variance,
+    so that faint patterns count too and the patch's mean would reach at most 1.
+    """
+
+    def __init__(
+        self,
+        model: UNetAutoencoder,
+        batches: Batches,
+        valid_batches: Batches,
+        recipe: AutoencoderRecipe,
+        compute: Compute,
+    ):
+        self.model = model
+        self.batches = batches
+        self.valid_batches = valid_batches
+        self.recipe = recipe
+        self.compute = compute
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        rng = generator(self.recipe.seed, "corruption", epoch)
+        return self.corrupted(self.batches.epoch(epoch), rng)
+
+    def corrupted(
+        self, batches: Iterable[tuple[Tensor, Tensor]], rng: torch.Generator
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """What the encoder sees, what is wanted, and which pixels count, all (N, 1, 28, 28)."""
         for images, _ in batches:
-            seen, counted = corrupt(images, corruption, rng)
-            yield images, seen, counted
+            yield self.corrupt(images, rng)
 
-    def loss_of(forward: Callable[..., Tensor], images: Tensor, seen: Tensor, counted: Tensor):
-        wanted = images
-        if target == "normalised":
-            mean, std = patch_statistics(images)
-            wanted = (images - mean) / std
-        squared_errors = (forward(seen).float() - wanted).square()
-        return (squared_errors * counted).sum() / counted.sum()
+    def corrupt(self, images: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        recipe = self.recipe
+        seen, counted = corrupt(images, recipe.corruption, recipe.hidden_patches, rng)
+        if recipe.target == "pixels":
+            return seen, images, counted
+        mean, std = patch_statistics(images)
+        return seen, (images - mean) / std, counted
+
+    def loss(self, output: Tensor, wanted: Tensor, counted: Tensor) -> Tensor:
+        """Mean squared error over the pixels that count."""
+        return ((output - wanted).square() * counted).sum() / counted.sum()
+
+    def parameter_groups(self, learning_rate: float) -> list[dict]:
+        return [{"params": list(self.model.parameters()), "lr": learning_rate}]
 
     @torch.inference_mode()
-    def evaluate(forward: Callable[..., Tensor]) -> dict[str, float]:
+    def evaluate(self, forward: Callable[..., Tensor]) -> dict[str, float]:
         loss_sum = 0.0
-        for batch in corrupted(valid_batches.in_order(), generator(recipe.seed, "validation")):
-            with compute.autocast():
-                loss_sum += loss_of(forward, *batch).item() * len(batch[0])
-        return {"valid_loss": loss_sum / len(valid_batches.labels)}
+        for seen, *targets in self.validation():
+            with self.compute.autocast():
+                loss = self.loss(forward(seen).float(), *targets)
+            loss_sum += loss.item() * len(seen)
+        return {"valid_loss": loss_sum / len(self.valid_batches.labels)}
 
-    compute.place(model)
-    history = fit(
-        run,
-        model,
-        recipe,
-        compute,
-        steps=len(train_batches),
-        epoch_of=lambda epoch: corrupted(
-            train_batches.epoch(epoch), generator(recipe.seed, "corruption", epoch)
-        ),
-        loss_of=loss_of,
-        evaluate=evaluate,
-    )
-    examples = next(corrupted(valid_batches.in_order(), generator(recipe.seed, "validation")))
-    examples = [part[:EXAMPLES] for part in examples]
-    write_reconstructions(run, model, examples, target, valid_batches)
-    encoder = model.encoder.state_dict()
-    run.write_weights(
-        "encoder.pt",
-        "encoder",
-        {
-            "arguments": {"width": model.encoder.width},
-            "condition": condition,
-            "provenance": {"sha256": tensors_digest(encoder), **run.config["options"]},
-            "state": encoder,
-        },
-    )
-    run.finish({"valid": {"loss": history[-1]["valid_loss"]}})
-
-
-def share(train: Tensor, fraction: float, recipe: Recipe) -> Tensor:
-    """A random `fraction` of the indices, chosen without a look at the labels."""
-    order = torch.randperm(len(train), generator=generator(recipe.seed, "subset"))
-    return train[order[: max(1, round(fraction * len(train)))]].sort().values
+    def validation(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """The validation images, corrupted alike every time."""
+        rng = generator(self.recipe.seed, "validation")
+        return self.corrupted(self.valid_batches.in_order(), rng)
 
 
 @torch.inference_mode()
-def write_reconstructions(
-    run: Run, model: UNetAutoencoder, examples: list[Tensor], target: str, batches: Batches
-) -> None:
+def write_reconstructions(run: Run, task: Reconstruction) -> None:
     """Keep examples as pixels in [0, 1], (n, 28, 28) each; hidden ones of `corrupted` are NaN.
 
     An output of normalised patches gets the original patches' mean and deviation back.
     """
-    images, seen, counted = examples
-    model.eval()
-    output = model(seen)
-    if target == "normalised":
+    images = next(task.valid_batches.in_order())[0][:EXAMPLES]
+    seen, _, counted = (part[:EXAMPLES] for part in next(task.validation()))
+    output = task.model.eval()(seen)
+    if task.recipe.target == "normalised":
         mean, std = patch_statistics(images)
         output = output * std + mean
     pixels = {
-        name: batches.normalise.undo(tensor.float()).cpu()
+        name: task.batches.normalise.undo(tensor.float()).cpu()
         for name, tensor in {"original": images, "corrupted": seen, "output": output}.items()
     }
     if not counted.all():
         pixels["corrupted"][counted.squeeze(1).cpu()] = torch.nan
     arrays = {name: tensor.numpy() for name, tensor in pixels.items()}
-    run.write_arrays(
-        "reconstructions.npz", **arrays, label=batches.labels[: len(images)].cpu().numpy()
-    )
+    labels = task.valid_batches.labels[: len(images)].cpu().numpy()
+    write_arrays(run.folder / "reconstructions.npz", **arrays, label=labels)
+
+
+def read_encoder(path: str) -> tuple[Tensors, EncoderSource]:
+    """A pretrained encoder's weights, and what is kept of where they come from.
+
+    Raises:
+        UserError: the file is missing, damaged, or not an encoder's.
+    """
+    tensors, card = load_weights(path, EncoderCard, "pretrain_autoencoder.py")
+    return tensors, EncoderSource(recipe=card.recipe, digest=digest_of(tensors))

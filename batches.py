@@ -10,7 +10,6 @@ from torch.nn import functional as F
 from data import SIZE, generator
 
 PATCH = 4  # pixels a side; the 7x7 grid of patches is the last stage's grid of features
-HIDDEN_PATCHES = 24  # of 49
 FLAT = 0.1  # added to a patch's deviation, so that a flat patch's rounding errors do not count
 NOISE_STD = 0.7  # in units of the pixels' standard deviation
 
@@ -114,13 +113,16 @@ class Batches:
         return self.normalise(self.padded[index[:, None, None], rows[:, :, None], columns[:, None]])
 
 
-def corrupt(images: Tensor, corruption: str, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+def corrupt(
+    images: Tensor, corruption: str, hidden_patches: int, rng: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """What the autoencoder sees, and which pixels its loss counts.
 
     Args:
         images: normalised (N, 1, 28, 28).
-        corruption: `mask` hides 24 of the 49 4x4 patches behind the mean grey and counts only
+        corruption: `mask` hides some of the 49 4x4 patches behind the mean grey and counts only
             those; `noise` adds normal noise and `none` changes nothing; both count every pixel.
+        hidden_patches: how many `mask` hides, from 1 to 48.
         rng: a CPU generator, so that every device draws the same corruption.
 
     Returns:
@@ -134,7 +136,7 @@ def corrupt(images: Tensor, corruption: str, rng: torch.Generator) -> tuple[Tens
         return images + NOISE_STD * noise, everything
     grid = SIZE // PATCH
     ranks = torch.rand(len(images), grid * grid, generator=rng).argsort(dim=1).argsort(dim=1)
-    hidden = (ranks < HIDDEN_PATCHES).view(-1, 1, grid, grid).to(images.device)
+    hidden = (ranks < hidden_patches).view(-1, 1, grid, grid).to(images.device)
     hidden = hidden.repeat_interleave(PATCH, dim=2).repeat_interleave(PATCH, dim=3)
     return images.masked_fill(hidden, 0.0), hidden
 

@@ -1,32 +1,46 @@
-"""How fast this project trains and evaluates, against other loops and against the machine."""
+"""How fast this project trains: images per second beside other loops, and time to accuracy."""
 
 from pathlib import Path
 
-from errors import exit_cleanly
-from options import (
-    Parser,
-    add_data_options,
-    add_machine_options,
-    add_width_option,
-    batch_size,
-    pick,
-    positive_int,
-)
+from msgspec import structs
 
-NOT_MEASURED = ("data_dir", "json", "img_dir")  # options that change no figure
+from benchmarks.measured import (
+    FILE,
+    Measured,
+    Race,
+    Throughput,
+    TimeToAccuracy,
+    Turns,
+    read_measured,
+)
+from harness.errors import exit_cleanly
+from harness.files import write_json
+from harness.options import Parser, add_options, option_name, take
+from recipes import AutoencoderRecipe, ClassifierRecipe, Files, Machine, Recipe
+
+EXAMPLES = """\
+  python benchmark.py                      images per second, of all training loops
+  python benchmark.py --time-to-accuracy   seconds to 90, 91.2, 92 and 93 %; resumes where cut
+  python benchmark.py --check --rounds 3   does our loop waste time? changes no file"""
+NOT_MEASURED = ("data_dir", "runs_dir", "overwrite")  # options that change no figure
 
 
 def parse_args(argv=None):
-    parser = Parser(description=__doc__)
-    add_data_options(parser)
-    add_width_option(parser)
-    group = parser.add_argument_group("benchmark")
-    group.add_argument("--batch-size", type=batch_size, default=128, help="images a step")
-    group.add_argument("--rounds", type=positive_int, default=7, help="turns of each contender")
-    group.add_argument("--steps", type=positive_int, default=10, help="timed in each turn")
-    group.add_argument("--json", type=Path, default="runs/benchmark.json", help="for the figures")
-    group.add_argument("--img-dir", type=Path, default="img", help="for the bar chart")
-    add_machine_options(parser)
+    parser = Parser(__doc__, EXAMPLES)
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        "--time-to-accuracy", action="store_true", help="measure this, not images per second"
+    )
+    what.add_argument(
+        "--check",
+        action="store_true",
+        help="measure only our loop and its parts; exit with 1 where it is slower than it may be",
+    )
+    add_options(parser, Turns)
+    add_options(parser, Race)
+    add_options(parser, Recipe, "width", "batch_size", "dataset", "seed")
+    add_options(parser, Files, "data_dir", "runs_dir", "overwrite")
+    add_options(parser, Machine)
     return parser.parse_args(argv)
 
 
@@ -34,23 +48,82 @@ def parse_args(argv=None):
 def main(argv=None) -> None:
     args = parse_args(argv)
     # Imported only now, so that --help and a mistyped option are answered at once.
-    import json
+    from harness.compute import set_up_compute
 
-    from compute import choose_compute
-    from measuring import Setting, measure
-    from peers import PEERS, installed_peers
-    from rundir import write_atomically
-    from speed import draw_speed, speed_table
+    compute = set_up_compute(**structs.asdict(take(args, Machine)))
+    if args.check:
+        check(args, compute)
+    elif args.time_to_accuracy:
+        measure_time_to_accuracy(args, compute)
+    else:
+        measure_throughput(args, compute)
 
-    compute = choose_compute(args.device, args.precision, args.compile, args.threads)
+
+def measure_throughput(args, compute) -> None:
+    from benchmarks.measurement import measure
+    from benchmarks.peers import LIBRARIES, installed_libraries
+
     print(f"{args.rounds} rounds on {compute}, after one that warms up", flush=True)
-    missing = [name for name in PEERS if name not in installed_peers()]
-    if missing:
-        print(f"not installed: {', '.join(missing)} (requirements-bench.txt)", flush=True)
-    measured = {"command": command(args)} | measure(pick(args, Setting), compute)
-    write_atomically(args.json, (json.dumps(measured, indent=2, allow_nan=False) + "\n").encode())
-    draw_speed(measured, args.img_dir / "benchmark.png")
-    print("", *speed_table(measured), sep="\n")
+    absent = [name for name in LIBRARIES if name not in installed_libraries()]
+    if absent:
+        print(f"not installed: {', '.join(absent)} (requirements-bench.txt)", flush=True)
+    throughput = measure(recipes(args), args.data_dir, take(args, Turns), compute, command(args))
+    show(keep(args, throughput=throughput), "loops", "parts")
+
+
+def measure_time_to_accuracy(args, compute) -> None:
+    from benchmarks import accuracy
+    from data import load_dataset
+
+    recipe = take(args, ClassifierRecipe)
+    dataset = load_dataset(recipe.dataset, args.data_dir)
+    part = accuracy.start(recipe, dataset, compute, command(args))
+    before = read_measured(file_of(args))
+    if before and not args.overwrite:
+        part = accuracy.resume(before.time_to_accuracy, part)
+    plan = accuracy.missing(part, args.seeds, compute)
+    print(f"{len(plan)} trainings on {compute}; what is measured is kept after each", flush=True)
+    for grown in accuracy.race(part, plan, args.data_dir, compute):
+        keep(args, time_to_accuracy=grown)
+    show(read_measured(file_of(args)), "race")
+
+
+def check(args, compute) -> None:
+    """Exit with 1 where our loop is slower than it may be."""
+    from benchmarks.measurement import slow_parts
+
+    slow = slow_parts(recipes(args), args.data_dir, take(args, Turns), compute)
+    for line in slow:
+        print(line)
+    if slow:
+        raise SystemExit(1)
+
+
+def recipes(args) -> dict[str, Recipe]:
+    """The two models that are trained, at their defaults but for what the user chose."""
+    return {
+        "classifier": take(args, ClassifierRecipe),
+        "autoencoder": take(args, AutoencoderRecipe),
+    }
+
+
+def file_of(args) -> Path:
+    return Path(args.runs_dir) / FILE
+
+
+def keep(args, **parts: Throughput | TimeToAccuracy) -> Measured:
+    """Write the parts, and leave the other part of the file as it is."""
+    measured = structs.replace(read_measured(file_of(args)) or Measured(), **parts)
+    write_json(file_of(args), measured)
+    return measured
+
+
+def show(measured: Measured, *blocks: str) -> None:
+    """Print parts of the page, which `plot.py` writes whole."""
+    from benchmarks.page import page_blocks
+
+    found = page_blocks(measured)
+    print(*(f"\n{found[name]}" for name in blocks), sep="\n")
 
 
 def command(args) -> str:
@@ -59,7 +132,7 @@ def command(args) -> str:
     defaults = vars(parse_args([]))
     for name, value in vars(args).items():
         if name not in NOT_MEASURED and value != defaults[name]:
-            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+            words += [option_name(name), *([] if value is True else [str(value)])]
     return " ".join(words)
 
 

@@ -1,135 +1,151 @@
-"""Training and evaluating a classifier: what both arms do, whatever the encoder starts from."""
+"""The classifier: its loss, its predictions, its test report."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from itertools import product
+from typing import Annotated
 
 import torch
+from msgspec import Meta, Struct
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import update_bn
 
 from batches import Batches, Normalisation
-from compute import Compute
-from data import ImageSet, derive_seed, split, subset
-from errors import UserError
-from metrics import classification_report
+from data import ImageSet, derive_seed, split, stratified_subset
+from harness.compute import Compute
+from harness.files import write_arrays
+from harness.rundir import Run
+from harness.weights import Tensors, fill, load_weights, save_weights
+from metrics import Metrics, TestScores, ValidScores, classification_report
 from models import AlexNet
-from rundir import Run
-from training import Recipe, evaluation_batches, fit, prepare
+from recipes import MODEL, ClassifierRecipe, EncoderSource, Setup
+from training import describe_data, evaluation_batches, fit, training_batches
+
+Share = Annotated[float, Meta(ge=0, le=1)]
 
 
-def new_alexnet(width: float, num_classes: int, seed: int) -> AlexNet:
+class ModelCard(Struct, frozen=True, kw_only=True, tag="classifier", tag_field="kind"):
+    """What a file of trained weights says of itself.
+
+    Args:
+        mean, std: of the training images' pixels, in units of 0..255.
+        temperature: divides the logits, so that probabilities match frequencies (Guo et al. 2017,
+            arXiv:1706.04599); fitted on validation images.
+    """
+
+    recipe: ClassifierRecipe
+    encoder: EncoderSource | None = None
+    classes: Annotated[list[str], Meta(min_length=2, max_length=1000)]
+    mean: Annotated[float, Meta(ge=0, le=255)]
+    std: Annotated[float, Meta(gt=0, le=255)]
+    temperature: Annotated[float, Meta(gt=0, le=100)] = 1.0
+    test_accuracy: Share | None = None
+
+
+def train_classifier(
+    run: Run[Setup], dataset: ImageSet, compute: Compute, encoder: Tensors | None = None
+) -> None:
+    """Train AlexNet, read the test set once, and write the run's results.
+
+    Args:
+        encoder: a pretrained encoder's weights to start from; a random start where None.
+
+    Raises:
+        UserError: as `stratified_subset`, `load_encoder`, `Run.start` and `fit`.
+    """
+    recipe = run.setup.recipe
+    train, valid = split(dataset, recipe.seed)
+    labelled = stratified_subset(dataset.train_labels, train, recipe.label_fraction, recipe.seed)
+    normalise = Normalisation.of(dataset.train_images[train])
+    batches = training_batches(dataset, labelled, normalise, recipe, compute)
+    valid_images, valid_labels = dataset.train_images[valid], dataset.train_labels[valid]
+    model = new_alexnet(recipe, len(dataset.classes))
+    if encoder is not None:
+        load_encoder(encoder, model)
+
+    run.start(describe_data(dataset, labelled, valid), compute.environment())
+    print(f"{run.folder}: {len(labelled):,} images on {compute}", flush=True)
+    compute.place(model)
+    if recipe.freeze_encoder:
+        recompute_bn_stats(model.encoder, batches, compute)
+        model.freeze_encoder()
+    valid_batches = evaluation_batches(valid_images, valid_labels, normalise, compute)
+    fit(run, Classification(model, batches, valid_batches, recipe, compute), recipe, compute)
+
+    predict_images = Predictor(model, normalise, recipe, compute)
+    predicted = predict_images(valid_images)
+    loss, accuracy = score(predicted, valid_labels)
+    temperature = fit_temperature(predicted, valid_labels)
+    test = None
+    if not recipe.skip_test:
+        test = report_test(run, predict_images(dataset.test_images), temperature, dataset)
+    save_model(run, model, dataset, normalise, temperature, test)
+    valid_scores = ValidScores(loss=loss, accuracy=accuracy)
+    run.finish(
+        Metrics(classes=dataset.classes, valid=valid_scores, test=test, temperature=temperature)
+    )
+
+
+def new_alexnet(recipe: ClassifierRecipe, num_classes: int) -> AlexNet:
     """An AlexNet whose random start depends on the seed alone."""
-    torch.manual_seed(derive_seed(seed, "model"))
-    return AlexNet(width, num_classes)
+    torch.manual_seed(derive_seed(recipe.seed, "model"))
+    return AlexNet(recipe.width, num_classes)
 
 
-def hand_over(encoder_state: dict[str, Tensor], model: AlexNet, source: str) -> None:
-    """Start the model's encoder from a pretrained one, all of it or not at all.
+def load_encoder(encoder: Tensors, model: AlexNet) -> None:
+    """Encoder transfer: start the model's encoder from a pretrained one, all of it or not at all.
 
     Raises:
         UserError: it is not exactly this model's encoder, for example of another width.
     """
-    try:
-        model.encoder.load_state_dict(encoder_state, strict=True)
-    except RuntimeError as error:
-        there = [tensor.shape[0] for tensor in encoder_state.values() if tensor.ndim == 4]
-        raise UserError(
-            f"the encoder in '{source}' has {there} channels and the model "
-            f"{model.encoder.channels}: give the --width of its pretraining"
-        ) from error
+    fill(model.encoder, encoder, "the pretrained encoder")
 
 
-def train_classifier(
-    run: Run,
-    model: AlexNet,
-    dataset: ImageSet,
-    recipe: Recipe,
-    compute: Compute,
-    *,
-    label_fraction: float = 1.0,
-    label_smoothing: float = 0.0,
-    freeze_encoder: bool = False,
-    encoder_lr_scale: float = 1.0,
-    average_shift: int = 0,
-    skip_test: bool = False,
-) -> None:
-    """Train `model`, then read the test set once, and write the run's results.
+class Classification:
+    """The classifier's `training.Task`."""
 
-    Args:
-        encoder_lr_scale: the encoder's learning rate, as a share of the classifier's.
-        average_shift: final predictions are averaged over images moved by up to so many pixels.
-        skip_test: leave the test set alone, for runs that choose between recipes.
+    def __init__(
+        self,
+        model: AlexNet,
+        batches: Batches,
+        valid_batches: Batches,
+        recipe: ClassifierRecipe,
+        compute: Compute,
+    ):
+        self.model = model
+        self.batches = batches
+        self.valid_batches = valid_batches
+        self.recipe = recipe
+        self.compute = compute
 
-    Raises:
-        UserError: as `data.subset`, `Run.start` and `training.fit`.
-    """
-    train_batches, valid_batches = prepare(
-        run,
-        dataset,
-        recipe,
-        compute,
-        choose=lambda train: subset(dataset.train_labels, train, label_fraction, recipe.seed),
-    )
+    def __len__(self) -> int:
+        return len(self.batches)
 
-    def loss_of(forward: Callable[..., Tensor], images: Tensor, labels: Tensor) -> Tensor:
-        logits = forward(images).float()
-        return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        return self.batches.epoch(epoch)
 
-    mirror = recipe.flip != "none"
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy with label smoothing, in nats."""
+        return F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
 
-    def evaluate(forward: Callable[..., Tensor]) -> dict[str, float]:
-        predicted = predict(forward, valid_batches, compute, mirror=mirror)
-        loss, accuracy = score(predicted, valid_batches.labels)
+    def parameter_groups(self, learning_rate: float) -> list[dict]:
+        scale = self.recipe.encoder_lr_scale
+        return [
+            {"params": list(self.model.encoder.parameters()), "lr": learning_rate * scale},
+            {"params": list(self.model.classifier.parameters()), "lr": learning_rate},
+        ]
+
+    def evaluate(self, forward: Callable[..., Tensor]) -> dict[str, float]:
+        mirror = self.recipe.flip != "none"
+        predicted = predict(forward, self.valid_batches, self.compute, mirror=mirror)
+        loss, accuracy = score(predicted, self.valid_batches.labels)
         return {"valid_loss": loss, "valid_accuracy": accuracy}
-
-    compute.place(model)
-    if freeze_encoder:
-        settle(model.encoder, train_batches, compute)
-        model.freeze_encoder()
-    rate = recipe.learning_rate
-    fit(
-        run,
-        model,
-        recipe,
-        compute,
-        steps=len(train_batches),
-        epoch_of=train_batches.epoch,
-        loss_of=loss_of,
-        evaluate=evaluate,
-        parameters=[
-            {"params": list(model.encoder.parameters()), "lr": rate * encoder_lr_scale},
-            {"params": list(model.classifier.parameters()), "lr": rate},
-        ],
-    )
-    normalise = train_batches.normalise
-    write_model(run, model, dataset, normalise)
-    model.eval()
-
-    def results_on(images: Tensor, labels: Tensor) -> Tensor:
-        batches = evaluation_batches(images, labels, normalise, compute, average_shift)
-        return predict(model, batches, compute, mirror=mirror, shift=average_shift)
-
-    valid = split(dataset, recipe.seed)[1]
-    valid_labels = dataset.train_labels[valid]
-    loss, accuracy = score(results_on(dataset.train_images[valid], valid_labels), valid_labels)
-    test_results = None
-    if not skip_test:
-        test_results = report_test(
-            run, results_on(dataset.test_images, dataset.test_labels), dataset
-        )
-    run.finish(
-        {
-            "classes": dataset.classes,
-            "valid": {"loss": loss, "accuracy": accuracy},
-            "test": test_results,
-        }
-    )
 
 
 @torch.no_grad()
-def settle(encoder: nn.Module, batches: Batches, compute: Compute) -> None:
-    """Take normalisation statistics anew, over one epoch.
+def recompute_bn_stats(encoder: nn.Module, batches: Batches, compute: Compute) -> None:
+    """Take batch normalisation's statistics anew, over one epoch.
 
     A frozen encoder would keep those of its start: none where that is random, and those of
     corrupted images where it is pretrained.
@@ -138,34 +154,77 @@ def settle(encoder: nn.Module, batches: Batches, compute: Compute) -> None:
         update_bn(batches.epoch(0), encoder)
 
 
-def write_model(run: Run, model: AlexNet, dataset: ImageSet, normalise: Normalisation) -> None:
-    """Write the weights, with all that is needed to use them on other images."""
-    run.write_weights(
-        "model.pt",
-        "alexnet",
-        {
-            "arguments": {"width": model.encoder.width, "num_classes": len(dataset.classes)},
-            "classes": dataset.classes,
-            "normalisation": {"mean": normalise.mean, "std": normalise.std},
-            "state": model.state_dict(),
-        },
+class Predictor:
+    """Class probabilities of uint8 images (n, 28, 28), over the recipe's test-time views.
+
+    Args:
+        temperature: divides the logarithms of the probabilities, which moves no class ahead of
+            another.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        normalise: Normalisation,
+        recipe: ClassifierRecipe,
+        compute: Compute,
+        temperature: float = 1.0,
+    ):
+        self.model = model.eval()
+        self.normalise = normalise
+        self.recipe = recipe
+        self.compute = compute
+        self.temperature = temperature
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Float32 (n, classes) on the CPU."""
+        shift, mirror = self.recipe.tta_shift, self.recipe.flip != "none"
+        unused = torch.zeros(len(images), dtype=torch.int64)
+        batches = evaluation_batches(images, unused, self.normalise, self.compute, shift)
+        averaged = predict(self.model, batches, self.compute, mirror=mirror, shift=shift).cpu()
+        return averaged if self.temperature == 1 else tempered(averaged, self.temperature)
+
+
+def tempered(probabilities: Tensor, temperature: float) -> Tensor:
+    """Probabilities (n, classes) whose logarithms are divided by the temperature."""
+    smallest = torch.finfo(probabilities.dtype).tiny
+    return (probabilities.clamp_min(smallest).log() / temperature).softmax(dim=1)
+
+
+def fit_temperature(probabilities: Tensor, labels: Tensor) -> float:
+    """The temperature with the least negative log likelihood (Guo et al. 2017, arXiv:1706.04599).
+
+    Args:
+        probabilities: of validation images, (n, classes).
+        labels: int64 (n,).
+    """
+    from scipy.optimize import minimize_scalar
+
+    exact = probabilities.double()
+    found = minimize_scalar(
+        lambda log: score(tempered(exact, math.exp(log)), labels)[0],
+        bounds=(math.log(0.05), math.log(20)),
+        method="bounded",
     )
+    return math.exp(found.x)
 
 
-def report_test(run: Run, probabilities: Tensor, dataset: ImageSet) -> dict:
-    """Write the test set's predictions, and return the loss and all figures over classes."""
-    probabilities, labels = probabilities.cpu(), dataset.test_labels
+def report_test(
+    run: Run, probabilities: Tensor, temperature: float, dataset: ImageSet
+) -> TestScores:
+    """Write the test set's predictions; their loss and all figures over classes."""
+    labels = dataset.test_labels
     confidence, predicted = probabilities.max(dim=1)
-    run.write_arrays(
-        "predictions.npz",
+    write_arrays(
+        run.folder / "predictions.npz",
         predicted=predicted.to(torch.uint8).numpy(),
         probability=confidence.numpy(),
+        calibrated=tempered(probabilities, temperature).amax(dim=1).numpy(),
         label=labels.to(torch.uint8).numpy(),
     )
     loss, accuracy = score(probabilities, labels)
     print(f"test accuracy {accuracy:.4f} on {len(labels):,} images", flush=True)
-    figures = classification_report(labels.numpy(), predicted.numpy(), dataset.classes)
-    return {"loss": loss, **figures}
+    return classification_report(labels.numpy(), predicted.numpy(), dataset.classes, loss)
 
 
 @torch.inference_mode()
@@ -178,6 +237,8 @@ def predict(
     shift: int = 0,
 ) -> Tensor:
     """Class probabilities (N, classes), float32, in the batches' order, averaged over views.
+
+    This is test-time augmentation (Krizhevsky et al. 2012, section 4.1).
 
     Args:
         mirror: each view's mirror image is one too, which suits a model trained on both.
@@ -209,3 +270,48 @@ def score(probabilities: Tensor, labels: Tensor) -> tuple[float, float]:
     smallest = torch.finfo(torch.float32).tiny  # a probability that underflowed costs 87 nats
     loss = F.nll_loss(probabilities.double().clamp_min(smallest).log(), labels).item()
     return loss, (probabilities.argmax(dim=1) == labels).sum().item() / len(labels)
+
+
+def save_model(
+    run: Run[Setup],
+    model: AlexNet,
+    dataset: ImageSet,
+    normalise: Normalisation,
+    temperature: float,
+    test: TestScores | None,
+) -> None:
+    """Write the weights, with all that is needed to use them on other images."""
+    card = ModelCard(
+        recipe=run.setup.recipe,
+        encoder=run.setup.encoder,
+        classes=dataset.classes,
+        mean=normalise.mean,
+        std=normalise.std,
+        temperature=temperature,
+        test_accuracy=test.accuracy if test else None,
+    )
+    save_weights(run.folder / MODEL, model.state_dict(), card)
+
+
+class TrainedModel:
+    """A trained classifier from its file, ready to predict.
+
+    Raises:
+        UserError: the file is missing, damaged, or not a classifier's.
+    """
+
+    def __init__(self, path: str, compute: Compute):
+        made_by = "train_baseline.py or train_pretrained.py (--overwrite after a finished run)"
+        tensors, self.card = load_weights(path, ModelCard, made_by)
+        card = self.card
+        with torch.device("meta"):
+            model = AlexNet(card.recipe.width, len(card.classes))
+        fill(model, tensors, path)
+        self.classes = card.classes
+        self.predict = Predictor(
+            compute.place(model),
+            Normalisation(card.mean, card.std),
+            card.recipe,
+            compute,
+            card.temperature,
+        )

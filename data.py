@@ -2,17 +2,20 @@
 
 import gzip
 import hashlib
-import urllib.request
+import io
+import math
+import struct
+import zlib
 from dataclasses import dataclass
-from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from errors import UserError
-from rundir import write_atomically
+from harness.downloads import Expected, read_or_download
+from harness.errors import UserError
+from harness.files import shown
 
 SIZE = 28  # pixels a side
 VALID_SHARE = 1 / 12  # 5,000 of Fashion-MNIST's 60,000 training images
@@ -30,13 +33,18 @@ FASHION_SHA256 = {
     FILES["test_images"]: "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
     FILES["test_labels"]: "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
 }
+ARCHIVE_BYTES = {  # sizes of the official archives, in the order of FILES
+    "fashion": (26_421_880, 29_515, 4_422_102, 5_148),
+    "mnist": (9_912_422, 28_881, 1_648_877, 4_542),
+    "kmnist": (18_165_135, 29_497, 3_041_136, 5_120),
+}
+LARGEST_ARRAY = 64 * 2**20  # bytes: 60,000 images of 28 x 28 are 47 million
 # Asked before torchvision's mirrors, since these speak https.
 HTTPS_MIRRORS = {
     "fashion": ["https://storage.googleapis.com/tensorflow/tf-keras-datasets/"],
     "mnist": [],
     "kmnist": [],
 }
-DOWNLOAD_TIMEOUT = 30  # seconds without an answer
 
 
 @dataclass(frozen=True)
@@ -68,10 +76,10 @@ def load_dataset(name: str, data_dir: str | Path, download: bool = True) -> Imag
     source = {"fashion": datasets.FashionMNIST, "mnist": datasets.MNIST, "kmnist": datasets.KMNIST}
     folder = Path(data_dir) / source[name].__name__ / "raw"
     digests = FASHION_SHA256 if name == "fashion" else dict(source[name].resources)
-    mirrors = HTTPS_MIRRORS[name] + source[name].mirrors
+    mirrors = HTTPS_MIRRORS[name] + source[name].mirrors if download else []
     archives = {
-        part: _read_archive(folder / file, digests[file], mirrors if download else [])
-        for part, file in FILES.items()
+        part: _read_archive(folder / file, Expected(digests[file], size), mirrors)
+        for (part, file), size in zip(FILES.items(), ARCHIVE_BYTES[name], strict=True)
     }
     arrays = {part: torch.from_numpy(read_idx(data)) for part, data in archives.items()}
     return ImageSet(
@@ -85,60 +93,41 @@ def load_dataset(name: str, data_dir: str | Path, download: bool = True) -> Imag
     )
 
 
-def _read_archive(path: Path, digest: str, mirrors: list[str]) -> bytes:
-    """The verified bytes of the archive at `path`, fetched from the first mirror that has it."""
-    if path.exists():
-        data = path.read_bytes()
-        if not _matches(data, digest):
-            raise UserError(
-                f"'{path}' is not the official archive ({len(data):,} bytes, other checksum): "
-                "delete it, then it is downloaded again, or put the official file there"
-            )
-        return data
-    tried = []
-    for mirror in mirrors:
-        url = mirror + path.name
-        print(f"downloading {url}", flush=True)
-        try:
-            with urllib.request.urlopen(url, timeout=DOWNLOAD_TIMEOUT) as response:
-                data = response.read()
-        # URLError and time-outs are OSErrors; a connection that is cut midway is the other.
-        except (OSError, HTTPException) as error:
-            tried.append(f"{url}: {getattr(error, 'reason', error)}")
-            continue
-        if _matches(data, digest):
-            write_atomically(path, data)
-            return data
-        tried.append(f"{url}: other checksum")
-    raise UserError(
-        f"'{path}' is missing{' and could not be downloaded (' if tried else ''}"
-        f"{'; '.join(tried)}{')' if tried else ''}: put the four official .gz files into "
-        f"'{path.parent}' (--data-dir names the folder above), or use --dataset digits"
-    )
-
-
-def _matches(data: bytes, digest: str) -> bool:
-    algorithm = "sha256" if len(digest) == 64 else "md5"
-    return hashlib.new(algorithm, data, usedforsecurity=False).hexdigest() == digest
+def _read_archive(path: Path, expected: Expected, mirrors: list[str]) -> bytes:
+    try:
+        return read_or_download(path, expected, mirrors)
+    except UserError as error:
+        raise UserError(
+            f"{error}: put the four official .gz files into '{shown(path.parent)}' (--data-dir "
+            "names the folder above; what you delete there is downloaded again), or use "
+            "--dataset digits"
+        ) from error
 
 
 def read_idx(archive: bytes) -> np.ndarray:
     """The uint8 array in a gzipped IDX file (http://yann.lecun.com/exdb/mnist, section IDX).
 
+    No more is unpacked than the header announces: 1 MB of gzip can hold 1 GB.
+
     Raises:
-        UserError: not gzip, not IDX of unsigned bytes, or not as long as its header says.
+        UserError: not gzip, not IDX of unsigned bytes in up to three dimensions, not as long as
+            its header says, or more than `LARGEST_ARRAY`.
     """
     try:
-        data = gzip.decompress(archive)
-    except (OSError, EOFError) as error:
-        raise UserError(f"not a whole gzip archive: {error}") from error
-    if len(data) < 4 or data[:3] != b"\x00\x00\x08":
-        raise UserError("not an IDX file of unsigned bytes")
-    header = 4 + 4 * data[3]
-    shape = np.frombuffer(data[4:header], dtype=">u4").astype(int)
-    if len(shape) != data[3] or len(data) - header != shape.prod():
-        raise UserError(f"an IDX file of {len(data):,} bytes, which is not what its header says")
-    return np.frombuffer(data, dtype=np.uint8, offset=header).reshape(shape).copy()
+        with gzip.GzipFile(fileobj=io.BytesIO(archive)) as file:
+            start = file.read(4)
+            if start[:3] != b"\x00\x00\x08" or start[3:] not in (b"\x01", b"\x02", b"\x03"):
+                raise UserError("not an IDX file of unsigned bytes")
+            shape = struct.unpack(f">{start[3]}I", file.read(4 * start[3]))
+            size = math.prod(shape)
+            if not 0 < size <= LARGEST_ARRAY:
+                raise UserError(f"an IDX file with a header that says {shape}")
+            pixels = file.read(size + 1)  # up to the end, where gzip holds its checksum
+    except (OSError, EOFError, zlib.error, struct.error) as error:
+        raise UserError(f"not a whole gzipped IDX file: {error}") from error
+    if len(pixels) != size:
+        raise UserError(f"an IDX file that is not as long as its header says, which is {shape}")
+    return np.frombuffer(pixels, dtype=np.uint8).reshape(shape).copy()
 
 
 def _load_digits() -> ImageSet:
@@ -183,28 +172,53 @@ def split(dataset: ImageSet, seed: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(np.sort(train)), torch.from_numpy(np.sort(valid))
 
 
-def subset(labels: Tensor, index: Tensor, fraction: float, seed: int) -> Tensor:
-    """A stratified `fraction` of `index`; fractions of the same seed are nested.
+def stratified_subset(labels: Tensor, index: Tensor, fraction: float, seed: int) -> Tensor:
+    """A `fraction` of `index` with each class's share; fractions of the same seed are nested.
+
+    The images are queued so that each class is spread evenly over the queue, and the first are
+    taken (the method of Webster and Sainte-Laguë: nested, and each class gets its exact share
+    where that is a whole number). Between classes that stand level, the seed decides.
 
     Args:
         labels: int64 (N,), the labels of all training images.
         index: int64 (n,), the images to choose from.
         fraction: in (0, 1].
 
+    Returns:
+        int64 (round(fraction * n),), ascending.
+
     Raises:
         UserError: the fraction leaves a class without an image.
     """
-    order = torch.randperm(len(index), generator=generator(seed, "subset"))
-    kept = []
-    for label in labels[index].unique():
-        members = index[order][labels[index[order]] == label]
-        kept.append(members[: round(fraction * len(members))])
-        if not len(kept[-1]):
-            raise UserError(
-                f"--label-fraction {fraction:g} leaves class {label} without an image: "
-                f"use at least {1 / len(members):.2g}"
-            )
-    return torch.cat(kept).sort().values
+    order = index[_shuffled(len(index), seed)]
+    place = torch.empty(len(order), dtype=torch.float64)
+    for label in labels[order].unique():
+        members = labels[order] == label
+        count = int(members.sum())
+        place[members] = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+    queue = order[place.argsort(stable=True)]
+    kept = round(fraction * len(queue))
+    needed = 1 + max(int((labels[queue] == label).nonzero()[0]) for label in labels[queue].unique())
+    if kept < needed:
+        raise UserError(
+            f"--label-fraction {fraction:g} leaves class {labels[queue][needed - 1]} without an "
+            f"image: use at least {needed / len(queue):.3g}"
+        )
+    return queue[:kept].sort().values
+
+
+def random_subset(index: Tensor, fraction: float, seed: int) -> Tensor:
+    """A random `fraction` of `index`, at least one, chosen without a look at the labels.
+
+    Args:
+        index: int64 (n,), the images to choose from.
+        fraction: in (0, 1]; fractions of the same seed are nested.
+    """
+    return index[_shuffled(len(index), seed)[: max(1, round(fraction * len(index)))]].sort().values
+
+
+def _shuffled(count: int, seed: int) -> Tensor:
+    return torch.randperm(count, generator=generator(seed, "subset"))
 
 
 STREAMS = ("subset", "model", "order", "shift", "flip", "corruption", "validation")

@@ -1,125 +1,488 @@
-"""Figures of one run, and paired comparisons of two recipes; on scikit-learn and SciPy."""
+"""Figures of one run, and what may be said of two recipes over paired seeds.
 
+Scores are plain arrays. A pair is one seed run with both recipes, a difference is always
+treatment less baseline, and accuracies are shares in 0..1, so a margin of 0.0025 is 0.25 points.
+"""
+
+from collections.abc import Hashable, Mapping
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
 import numpy as np
+from msgspec import Meta
+from numpy.typing import ArrayLike
 
-# Six paired seeds are the fewest with which a two-sided sign-flip test can reach p < 0.05: all
-# differences of one sign give p = 2 / 2**n, which is 0.0625 with five and 0.03125 with six.
-MIN_SEEDS = 6
 SIGNIFICANCE = 0.05
-RESAMPLES = 99_999  # with up to 16 pairs, that is every pattern of signs
+MARGIN = 0.0025  # the smallest difference in accuracy that matters
+# Fewest pairs for a verdict. Differences of one sign give the smallest p that a two-sided
+# sign-flip test can reach, 2 / 2**n: 0.0625 with five pairs, 0.03125 with six.
+MIN_PAIRS = 6
+MOST_EXACT = 16  # pairs for which every pattern of signs is tried
+RANDOM_PATTERNS = 99_999  # tried beside the observed one where there are more pairs
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+Count = Annotated[int, Meta(ge=0)]
+Loss = Annotated[float, Meta(ge=0)]
+Verdict = Literal["helps", "harms", "equivalent within the margin", "undecided"]
+Key = TypeVar("Key", bound=Hashable)
 
 
-def classification_report(labels: np.ndarray, predicted: np.ndarray, classes: list[str]) -> dict:
-    """Overall and per-class figures.
+# ------------------------------------------------------------------ one run: its metrics.json
+
+
+class ClassScores(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One class on the test set. None is undefined: no such image, or never predicted.
+
+    `accuracy` is the share of the class's images that were classified correctly, its recall.
+    """
+
+    class_name: str = msgspec.field(name="class")
+    accuracy: Share | None
+    precision: Share | None
+    recall: Share | None
+    f1_score: Share | None
+    support: Count
+
+
+class TestScores(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The test set; `confusion` has a row a true class and a column a predicted one."""
+
+    __test__ = False  # not a class of tests, whatever pytest makes of its name
+
+    loss: Loss
+    accuracy: Share
+    mean_class_accuracy: Share
+    macro_precision: Share
+    macro_recall: Share
+    macro_f1: Share
+    per_class: Annotated[list[ClassScores], Meta(min_length=1)]
+    confusion: list[list[Count]]
+
+    def __post_init__(self) -> None:
+        size = len(self.per_class)
+        if [len(row) for row in self.confusion] != [size] * size:
+            raise ValueError(f"confusion is not a square of {size} classes")
+        if [sum(row) for row in self.confusion] != [row.support for row in self.per_class]:
+            raise ValueError("confusion's rows do not add up to the classes' support")
+
+
+class ValidScores(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """The validation set; an autoencoder has no accuracy."""
+
+    loss: Loss
+    accuracy: Share | None = None
+
+
+class Metrics(
+    msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
+):
+    """A run's metrics.json. An autoencoder has no classes; a run may leave the test set alone."""
+
+    classes: list[str] = []
+    valid: ValidScores
+    test: TestScores | None = None
+    temperature: Annotated[float, Meta(gt=0)] | None = None  # makes its probabilities calibrated
+
+    def __post_init__(self) -> None:
+        if self.test and self.classes != [row.class_name for row in self.test.per_class]:
+            raise ValueError("per_class does not list the classes in their order")
+
+
+def classification_report(
+    labels: ArrayLike, predicted: ArrayLike, classes: list[str], loss: float
+) -> TestScores:
+    """Overall and per-class scores, by scikit-learn.
+
+    Macro averages are over the classes for which the score is defined. The precision of a class
+    that was never predicted is undefined; its F1 score is 0 if there are images of it.
 
     Args:
-        labels, predicted: class indices (N,).
+        labels, predicted: class indices (N,), at least one.
         classes: names, in the order of the indices.
+        loss: mean loss over the same images.
 
-    Returns:
-        accuracy, mean_class_accuracy, macro averages (over the classes where they are defined),
-        a row a class, and the confusion matrix with a row a true class. A class's accuracy is
-        the share of its images that were classified correctly, which is its recall. The
-        precision of a class that was never predicted is None; its F1 score is 0.
+    Raises:
+        ValueError: the two differ in length, are empty or hold something that is no index.
     """
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+    labels, predicted = np.asarray(labels), np.asarray(predicted)
     indices = range(len(classes))
-    precision, recall, f1, support = precision_recall_fscore_support(
+    if labels.ndim != 1 or labels.shape != predicted.shape or labels.size == 0:
+        raise ValueError(f"labels {labels.shape} and predicted {predicted.shape} are not pairs")
+    if not np.isin([labels, predicted], indices).all():
+        raise ValueError(f"a label or prediction is no index of {len(classes)} classes")
+    columns = precision_recall_fscore_support(
         labels, predicted, labels=indices, zero_division=np.nan
     )
-    return {
-        "accuracy": float(np.mean(labels == predicted)),
-        "mean_class_accuracy": float(np.nanmean(recall)),
-        "macro_precision": float(np.nanmean(precision)),
-        "macro_recall": float(np.nanmean(recall)),
-        "macro_f1": float(np.nanmean(f1)),
-        "per_class": [
-            {
-                "class": classes[k],
-                "accuracy": _defined(recall[k]),
-                "precision": _defined(precision[k]),
-                "recall": _defined(recall[k]),
-                "f1_score": _defined(f1[k]),
-                "support": int(support[k]),
-            }
+    precision, recall, f1, support = (column.tolist() for column in columns)
+    return TestScores(
+        loss=loss,
+        accuracy=float(np.mean(labels == predicted)),
+        mean_class_accuracy=float(np.nanmean(recall)),
+        macro_precision=float(np.nanmean(precision)),
+        macro_recall=float(np.nanmean(recall)),
+        macro_f1=float(np.nanmean(f1)),
+        per_class=[
+            ClassScores(
+                class_name=classes[k],
+                accuracy=_defined(recall[k]),
+                precision=_defined(precision[k]),
+                recall=_defined(recall[k]),
+                f1_score=_defined(f1[k]),
+                support=support[k],
+            )
             for k in indices
         ],
-        "confusion": confusion_matrix(labels, predicted, labels=indices).tolist(),
-    }
+        confusion=confusion_matrix(labels, predicted, labels=indices).tolist(),
+    )
 
 
 def _defined(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)
+    return None if np.isnan(value) else value
 
 
-def summary(values: list[float]) -> dict:
-    """Mean, sample standard deviation (None for one value) and number of values."""
-    spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return {"mean": float(np.mean(values)), "std": spread, "n": len(values)}
+class Calibration(msgspec.Struct, frozen=True, kw_only=True):
+    """Expected calibration error, and a reliability diagram's bins from 0 to 1.
 
-
-def mean_interval(values: list[float]) -> tuple[float, float]:
-    """Mean and half its 95 % t interval, in the values' unit; 0 for a single value."""
-    from scipy import stats
-
-    n = len(values)
-    half = stats.t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n) if n > 1 else 0.0
-    return float(np.mean(values)), float(half)
-
-
-def paired_difference(a: list[float], b: list[float]) -> dict:
-    """How much higher `b` is than `a`, pair by pair (one pair a seed).
-
-    Returns:
-        mean difference; its 95 % interval, a BCa bootstrap over pairs (Efron 1987), None where
-        the differences do not vary; p of the two-sided sign-flip permutation test,
-        exact for up to 16 pairs; n.
+    `confidence` is a bin's mean probability and `accuracy` its share of correct predictions,
+    both None where the bin is empty; `count` is its number of predictions.
     """
-    from scipy import stats
 
-    differences = np.subtract(b, a)
-    interval, p = None, 1.0  # what one pair gives
-    if len(differences) > 1:
-        test = stats.permutation_test(
-            (differences,), np.mean, permutation_type="samples", n_resamples=RESAMPLES, rng=0
-        )
-        p = float(test.pvalue)
-        if np.ptp(differences) > 0:
-            bootstrap = stats.bootstrap(
-                (differences,), np.mean, n_resamples=RESAMPLES, method="BCa", rng=0
-            )
-            interval = [float(bound) for bound in bootstrap.confidence_interval]
+    ece: float
+    confidence: list[float | None]
+    accuracy: list[float | None]
+    count: list[int]
+
+
+def calibration(
+    probability_of_predicted: ArrayLike, correct: ArrayLike, bins: int = 15
+) -> Calibration:
+    """How far a classifier's probabilities are from its accuracy (Guo et al. 2017, 1706.04599).
+
+    Bins have equal width and are open on the left, as in the paper's equation 3.
+
+    Args:
+        probability_of_predicted: (N,) in 0..1, what each image's predicted class was given.
+        correct: bool (N,), whether that was the true class.
+
+    Raises:
+        ValueError: the two differ in length, are empty or leave their range.
+    """
+    probability, correct = np.asarray(probability_of_predicted, float), np.asarray(correct, bool)
+    if probability.ndim != 1 or probability.shape != correct.shape or probability.size == 0:
+        raise ValueError(f"{probability.shape} probabilities, {correct.shape} predictions")
+    if not ((probability >= 0) & (probability <= 1)).all():
+        raise ValueError("a probability is not in 0..1")
+    inner_edges = np.linspace(0, 1, bins + 1)[1:-1]
+    where = np.digitize(probability, inner_edges, right=True)
+    count = np.bincount(where, minlength=bins)
+    confidence = np.bincount(where, probability, bins)  # sums, until they are divided
+    accuracy = np.bincount(where, correct, bins)
+    mean = [
+        [float(total / n) if n else None for total, n in zip(sums, count, strict=True)]
+        for sums in (confidence, accuracy)
+    ]
+    # A bin's gap weighs as much as its share of the images: sum of n/N * |accuracy - confidence|.
+    ece = float(np.abs(accuracy - confidence).sum() / probability.size)
+    return Calibration(ece=ece, confidence=mean[0], accuracy=mean[1], count=count.tolist())
+
+
+class McNemar(msgspec.Struct, frozen=True, kw_only=True):
+    """How many images only the baseline, and only the treatment, has right; two-sided p."""
+
+    only_baseline: int
+    only_treatment: int
+    p: float
+
+
+def mcnemar(correct_baseline: ArrayLike, correct_treatment: ArrayLike) -> McNemar:
+    """McNemar's exact test of two classifiers on the same images.
+
+    It speaks of these two networks alone: another seed's may differ the other way.
+
+    Args:
+        correct_baseline, correct_treatment: bool (N,), whether each image was classified correctly.
+
+    Raises:
+        ValueError: the two differ in shape.
+    """
+    from scipy.special import bdtr
+
+    difference = _correct_difference(correct_baseline, correct_treatment)
+    only_baseline, only_treatment = int(np.sum(difference < 0)), int(np.sum(difference > 0))
+    fewer, both = min(only_baseline, only_treatment), only_baseline + only_treatment
+    p = min(1.0, 2 * float(bdtr(fewer, both, 0.5)))  # twice the binomial tail
+    return McNemar(only_baseline=only_baseline, only_treatment=only_treatment, p=p)
+
+
+def _correct_difference(correct_baseline: ArrayLike, correct_treatment: ArrayLike) -> np.ndarray:
+    """1 where only the treatment is right, -1 where only the baseline is, else 0."""
+    baseline, treatment = np.asarray(correct_baseline, bool), np.asarray(correct_treatment, bool)
+    if baseline.shape != treatment.shape:
+        raise ValueError(f"{baseline.shape} and {treatment.shape} are not of the same images")
+    return treatment.astype(int) - baseline
+
+
+# ------------------------------------------------------------------ over seeds
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """Mean, sample standard deviation (None for one value) and number of values."""
+
+    mean: float
+    std: float | None
+    n: int
+
+
+def summary(values: ArrayLike) -> Summary:
+    """Describe the scores of one recipe's seeds, (n,)."""
+    values = _finite(values)
+    std = float(values.std(ddof=1)) if len(values) > 1 else None
+    return Summary(mean=float(values.mean()), std=std, n=len(values))
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    """Mean difference over `n` pairs, its 95 % interval (None for one pair), and p."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    p: float
+    n: int
+
+
+def paired_difference(baseline: ArrayLike, treatment: ArrayLike) -> Difference:
+    """How much higher the treatment scores than the baseline, seed by seed.
+
+    The interval is Student's t, which keeps its 95 % with few pairs where bootstraps fall short
+    of it; p is the sign-flip test's (`sign_flip_p`), which assumes no distribution. Where the
+    differences do not vary, the interval is their mean.
+
+    Args:
+        baseline, treatment: scores (n,), the same seeds in the same order.
+
+    Raises:
+        ValueError: the two differ in length, are empty or are not finite.
+    """
+    differences = _differences(baseline, treatment)
+    low, high = _interval(differences)
+    return Difference(
+        mean=float(differences.mean()),
+        low=low,
+        high=high,
+        p=sign_flip_p(differences),
+        n=len(differences),
+    )
+
+
+def _differences(baseline: ArrayLike, treatment: ArrayLike) -> np.ndarray:
+    baseline, treatment = _finite(baseline), _finite(treatment)
+    if len(baseline) != len(treatment):
+        raise ValueError(f"{len(baseline)} and {len(treatment)} scores are not pairs")
+    return treatment - baseline
+
+
+def _finite(values: ArrayLike) -> np.ndarray:
+    values = np.asarray(values, float)
+    if values.ndim != 1 or values.size == 0 or not np.isfinite(values).all():
+        raise ValueError("there must be one row of finite values")
+    return values
+
+
+# SciPy's special functions are what scipy.stats itself calls, and load in a third of its time.
+def _interval(values: np.ndarray) -> tuple[float | None, float | None]:
+    """Student's 95 % t interval of the mean; (None, None) for one value."""
+    from scipy.special import stdtrit
+
+    n, mean = len(values), values.mean()
+    if n == 1:
+        return None, None
+    half = stdtrit(n - 1, 1 - SIGNIFICANCE / 2) * values.std(ddof=1) / np.sqrt(n)
+    return float(mean - half), float(mean + half)
+
+
+def sign_flip_p(differences: ArrayLike) -> float:
+    """Two-sided p of the sign-flip permutation test of a mean of 0 (Fisher 1935).
+
+    If the recipes do not differ, each difference could as well have had the other sign: p is the
+    share of sign patterns whose mean lies at least as far from 0 as the observed one. It is exact
+    up to 16 pairs, from random patterns (seeded) beyond.
+    """
+    differences = _finite(differences)
+    n = len(differences)
+    if n <= MOST_EXACT:
+        negative = np.arange(2**n)[:, None] >> np.arange(n) & 1
+    else:
+        negative = np.random.default_rng(0).integers(2, size=(RANDOM_PATTERNS + 1, n))
+        negative[0] = 0  # the observed pattern counts, so that p is never 0
+    sums = np.abs((1 - 2 * negative) @ differences)
+    # Accuracies are counts, so ties are frequent: rounding must not decide them.
+    rounding = 1e-9 * np.abs(differences).sum()
+    return float(np.mean(sums >= abs(differences.sum()) - rounding))
+
+
+def equivalence_p(differences: ArrayLike, margin: float = MARGIN) -> float:
+    """p of two one-sided t tests that the mean difference lies within +-margin (Schuirmann 1987).
+
+    The null hypothesis is a difference of the margin or more; below 0.05, the 90 % t interval
+    lies inside the margin. One difference shows nothing: 1.
+
+    Raises:
+        ValueError: the margin is not positive, or the differences are none or not finite.
+    """
+    from scipy.special import stdtr
+
+    differences = _finite(differences)
+    if not margin > 0:
+        raise ValueError(f"a margin of {margin} is not positive")
+    n = len(differences)
+    if n == 1:
+        return 1.0
+    room = margin - abs(differences.mean())  # to the nearer bound: its test has the larger p
+    error = differences.std(ddof=1) / np.sqrt(n)
+    if error == 0:
+        return 0.0 if room > 0 else 1.0
+    return float(stdtr(n - 1, -room / error))
+
+
+def holm(p_values: ArrayLike) -> list[float]:
+    """Holm's step-down correction (1979) of one family's p values, in the order given.
+
+    Raises:
+        ValueError: a p is not in 0..1.
+    """
+    p = np.asarray(p_values, float)
+    if not ((p >= 0) & (p <= 1)).all():
+        raise ValueError("a p value is not in 0..1")
+    order = np.argsort(p)
+    corrected = np.empty(len(p))
+    corrected[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    return np.minimum(corrected, 1).tolist()
+
+
+def verdict(difference: Difference, corrected_p: float, corrected_equivalence_p: float) -> Verdict:
+    """What may be said of one comparison, both p values being corrected for its family.
+
+    Equivalence comes first: a difference may be clear and yet too small to matter, and the margin
+    is what says so. "Helps" and "harms" ask that the t interval agrees with the sign-flip test;
+    they speak of the direction, and the difference may turn out smaller than the margin.
+    """
+    if difference.n < MIN_PAIRS:
+        return "undecided"
+    if corrected_equivalence_p < SIGNIFICANCE:
+        return "equivalent within the margin"
+    if corrected_p < SIGNIFICANCE and difference.low > 0:
+        return "helps"
+    if corrected_p < SIGNIFICANCE and difference.high < 0:
+        return "harms"
+    return "undecided"
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """One comparison of a family; both p values are corrected, `difference.p` is not."""
+
+    difference: Difference
+    p: float
+    equivalence_p: float
+    verdict: Verdict
+
+
+def verdicts(
+    family: Mapping[Key, tuple[ArrayLike, ArrayLike]], margin: float = MARGIN
+) -> dict[Key, Judged]:
+    """Judge the comparisons of one family together, in their order.
+
+    Holm's correction holds each of the two questions, is there a difference and is it within the
+    margin, to 5 % over the whole family. A family is what the protocol names, not what came out.
+
+    Args:
+        family: for each comparison, the scores (n,) of baseline and treatment, paired by seed.
+
+    Raises:
+        ValueError: as `paired_difference` and `equivalence_p`.
+    """
+    differences = {key: paired_difference(*pairs) for key, pairs in family.items()}
+    corrected = holm([difference.p for difference in differences.values()])
+    within = holm([equivalence_p(_differences(*pairs), margin) for pairs in family.values()])
     return {
-        "mean": float(differences.mean()),
-        "interval": interval,
-        "p": p,
-        "n": len(differences),
+        key: Judged(difference=found, p=p, equivalence_p=q, verdict=verdict(found, p, q))
+        for (key, found), p, q in zip(differences.items(), corrected, within, strict=True)
     }
 
 
-def mcnemar(correct_a: np.ndarray, correct_b: np.ndarray) -> dict:
-    """McNemar's exact test of two classifiers on the same images.
+def bootstrap_seeds_and_images(
+    correct_baseline: ArrayLike,
+    correct_treatment: ArrayLike,
+    resamples: int = 10_000,
+    rng: int | np.random.Generator = 0,
+) -> tuple[float, float]:
+    """95 % percentile interval of the difference in accuracy, for other seeds and other images.
+
+    Over seeds alone, an interval says nothing about the test set that all seeds share. Here seeds
+    and images are both drawn with replacement, independently of each other (the pigeonhole
+    bootstrap, Owen 2007, doi:10.1214/07-AOAS122). It errs on the wide side, since the chance of
+    one seed on one image enters each drawing anew: verdicts do not rest on it.
 
     Args:
-        correct_a, correct_b: bool (N,), whether each image was classified correctly.
+        correct_baseline, correct_treatment: bool (seeds, images), whether each image was
+            classified correctly; the same seeds and images in the same order.
 
-    Returns:
-        how many images only a, and only b, has right, and the two-sided binomial p.
+    Raises:
+        ValueError: the two differ in shape, are empty or have other than two dimensions.
     """
-    from scipy import stats
+    difference = _correct_difference(correct_baseline, correct_treatment)
+    if difference.ndim != 2 or difference.size == 0:
+        raise ValueError(f"{difference.shape} is not (seeds, images)")
+    rng = np.random.default_rng(rng)
+    seeds, images = difference.shape
+    columns, repeats = np.unique(difference, axis=1, return_counts=True)
+    sums = np.arange(-seeds, seeds + 1)  # what one image can add, over as many seeds
+    totals = np.empty(resamples)
+    drawn_seeds = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples)
+    for i, times in enumerate(drawn_seeds):
+        # Which images are drawn matters only through their sums over the drawn seeds, so it is
+        # enough to draw how many images have each sum: exact, and hundreds of times less to draw.
+        images_of_sum = np.bincount(times @ columns + seeds, repeats, len(sums))
+        totals[i] = rng.multinomial(images, images_of_sum / images) @ sums
+    low, high = np.percentile(totals / difference.size, [2.5, 97.5])
+    return float(low), float(high)
 
-    only_a = int(np.sum(correct_a & ~correct_b))
-    only_b = int(np.sum(correct_b & ~correct_a))
-    discordant = only_a + only_b
-    p = stats.binomtest(only_a, discordant).pvalue if discordant else 1.0
-    return {"only_a": only_a, "only_b": only_b, "p": float(p)}
+
+class Trend(msgspec.Struct, frozen=True, kw_only=True):
+    """Mean slope per decade over `n` seeds, its 95 % interval (None for one seed), and p."""
+
+    slope: float
+    low: float | None
+    high: float | None
+    p: float
+    n: int
 
 
-def holm(p_values: list[float]) -> list[float]:
-    """Holm's step-down adjustment (1979), in the order given."""
-    order = np.argsort(p_values)
-    factors = len(p_values) - np.arange(len(p_values))
-    adjusted = np.empty(len(p_values))
-    adjusted[order] = np.minimum(1, np.maximum.accumulate(np.asarray(p_values)[order] * factors))
-    return adjusted.tolist()
+def trend(budgets: ArrayLike, gains_by_seed: ArrayLike) -> Trend:
+    """How a gain changes each time there are ten times as many labels.
+
+    A line is fitted to each seed's gains over log10(budget) by least squares; the seeds' slopes
+    are then treated as `paired_difference` treats differences.
+
+    Args:
+        budgets: label budgets (B,), above 0, at least two different ones.
+        gains_by_seed: (seeds, B), treatment less baseline.
+
+    Raises:
+        ValueError: the shapes do not fit, or a value leaves its range.
+    """
+    budgets, gains = _finite(budgets), np.asarray(gains_by_seed, float)
+    if gains.ndim != 2 or gains.shape[1] != len(budgets):
+        raise ValueError(f"{gains.shape} is not (seeds, {len(budgets)} budgets)")
+    if not (budgets > 0).all() or np.ptp(budgets) == 0:
+        raise ValueError("budgets must be above 0 and differ")
+    decades = np.log10(budgets)
+    decades = decades - decades.mean()
+    slopes = _finite(gains @ decades / (decades @ decades))
+    low, high = _interval(slopes)
+    return Trend(
+        slope=float(slopes.mean()), low=low, high=high, p=sign_flip_p(slopes), n=len(slopes)
+    )

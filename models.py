@@ -30,11 +30,11 @@ class Encoder(nn.Module):
     - max pools with padding 1: 28 -> 14 -> 7, so that the decoder can double sizes exactly.
     - batch normalisation after each convolution instead of local response normalisation
       (conv1, conv2): trains in 10 epochs; its shift makes the convolutions' biases redundant.
-    - `width` scales all channels, since 28x28 images need fewer; what the default brings over
-      half of it is in README's table of ingredients.
+    - `width` scales all channels, since 28x28 images need fewer; what wider networks bring is in
+      STUDY.md's ablation.
     """
 
-    def __init__(self, width: float = 0.5):
+    def __init__(self, width: float):
         super().__init__()
         self.width = width
         self.channels = c1, c2, c3, c4, c5 = [max(1, round(width * c)) for c in CHANNELS]
@@ -65,7 +65,7 @@ class AlexNet(nn.Module):
       normalised it learns faster.
     """
 
-    def __init__(self, width: float = 0.5, num_classes: int = 10):
+    def __init__(self, width: float, num_classes: int = 10):
         super().__init__()
         self.encoder = Encoder(width)
         self.encoder_is_frozen = False
@@ -114,7 +114,7 @@ class UNetAutoencoder(nn.Module):
     the work to it (He et al. 2022, arXiv:2111.06377).
     """
 
-    def __init__(self, width: float = 0.5, skips: bool = True):
+    def __init__(self, width: float, skips: bool = True):
         super().__init__()
         self.encoder = Encoder(width)
         self.skips = skips

@@ -1,73 +1,121 @@
-"""Say what a trained model sees in image files: a row a file, the likeliest classes first."""
+"""Say what trained models see in pictures: files, folders, patterns, or - for standard input.
 
-from errors import UserError, exit_cleanly
-from options import Parser, positive_int
+One item a picture, on an even or a transparent ground. It is prepared as Fashion-MNIST was made:
+trimmed to the item, light on black, 28 x 28. A picture in which nothing stands out is named, not
+guessed at.
+"""
 
-BRIGHT = 127  # a border brighter than this is a light background, which Fashion-MNIST never has
+import sys
+from typing import Any
+
+from harness.errors import exit_cleanly
+from harness.options import Parser
+
+DEFAULT_MODEL = "runs/baseline/seed0/model.safetensors"
+BAR_FROM = 20  # pictures; fewer are done before a bar could be read
+EXAMPLES = """\
+  python predict.py photo.jpg holiday/ '*.png'
+  python predict.py photo.jpg --save seen.png
+  python predict.py holiday/ --csv --top 1 > holiday.csv
+  python predict.py photo.jpg --model runs/baseline/seed0/model.safetensors \\
+      --model runs/pretrained/seed0/model.safetensors"""
 
 
 def parse_args(argv=None):
-    parser = Parser(description=__doc__)
-    parser.add_argument("images", nargs="+", help="image files of any size; one item each")
+    parser = Parser(__doc__, EXAMPLES)
+    parser.add_argument("pictures", nargs="+", help="files, folders, patterns, or -")
     parser.add_argument(
         "--model",
-        default="runs/baseline/labels100/seed0/model.pt",
-        help="weights that a training run has left",
+        action="append",
+        metavar="FILE",
+        help=f"trained weights; several are shown side by side (default: {DEFAULT_MODEL})",
     )
-    parser.add_argument("--top", type=positive_int, default=3, help="classes shown")
-    return parser.parse_args(argv)
+    parser.add_argument(
+        "--top",
+        type=int,
+        choices=range(1, 11),
+        default=3,
+        metavar="1..10",
+        help="classes shown (3)",
+    )
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="print JSON")
+    output.add_argument("--csv", action="store_true", help="print CSV, a line a class")
+    parser.add_argument(
+        "--save", metavar="FILE.png", help="draw pictures, what the models saw, and probabilities"
+    )
+    args = parser.parse_args(argv)
+    if args.save and (not args.save.endswith(".png") or args.save in args.pictures):
+        parser.error("--save takes the name of a .png file that is not one of the pictures")
+    args.model = args.model or [DEFAULT_MODEL]
+    return args
 
 
 @exit_cleanly
 def main(argv=None) -> None:
     args = parse_args(argv)
     # Imported only now, so that --help and a mistyped option are answered at once.
-    import torch
+    from classification import TrainedModel
+    from harness.compute import set_up_compute
+    from pictures import showing
 
-    from batches import Normalisation
-    from models import AlexNet
-    from rundir import load_weights
+    # Full precision on the CPU: the answer does not depend on the machine.
+    compute = set_up_compute(device="cpu", precision="fp32")
+    models = [TrainedModel(path, compute) for path in args.model]
+    rows = look_at(args.pictures)
+    predict(rows, models, args.top)
 
-    weights = load_weights(args.model, "alexnet")
-    model = AlexNet(**weights["arguments"]).eval()
-    model.load_state_dict(weights["state"], strict=True)
-    normalise = Normalisation(**weights["normalisation"])
-    with torch.inference_mode():
-        pixels = torch.stack([read_image(path) for path in args.images])
-        probabilities = model(normalise(pixels)).softmax(dim=1)
-    for path, row in zip(args.images, probabilities, strict=True):
-        shares, classes = row.topk(min(args.top, len(row)))
-        likeliest = ", ".join(
-            f"{weights['classes'][index]} {share:.3f}"
-            for share, index in zip(shares.tolist(), classes.tolist(), strict=True)
-        )
-        print(f"{path}: {likeliest}")
+    if args.save:
+        showing.draw(rows, args.model, args.save)
+    write = showing.as_json if args.json else showing.as_csv if args.csv else showing.as_table
+    print(write(rows, args.model))
+    failed = sum(row.problem is not None for row in rows)
+    if failed:
+        sys.stdout.flush()
+        print(f"{failed} of {len(rows)} pictures could not be classified", file=sys.stderr)
+        sys.exit(1)
 
 
-def read_image(path: str):
-    """An image file as Fashion-MNIST shows things: uint8 (28, 28), light on black, centred.
+def look_at(names: list[str]) -> list[Any]:
+    """A `showing.Row` for each picture that the names stand for: prepared, or why not."""
+    from tqdm import tqdm
 
-    Raises:
-        UserError: the file is missing or not an image.
-    """
+    from pictures.preparing import prepare
+    from pictures.reading import Unusable, find_pictures, read_picture
+    from pictures.showing import Row, thumbnail
+
+    rows = []
+    files = find_pictures(names)
+    hidden = len(files) < BAR_FROM or not sys.stderr.isatty()
+    for file in tqdm(files, unit="picture", disable=hidden, dynamic_ncols=True, leave=False):
+        row = Row(file)
+        try:
+            picture = read_picture(file)
+            row.picture = thumbnail(picture)
+            row.seen = prepare(picture)
+        except Unusable as error:
+            row.problem = str(error)
+        rows.append(row)
+    return rows
+
+
+def predict(rows: list[Any], models: list[Any], top: int) -> None:
+    """Fill in each row's likeliest classes, for each `classification.TrainedModel`."""
     import numpy as np
     import torch
-    from PIL import Image, ImageOps
 
-    from data import SIZE
-
-    try:
-        with Image.open(path) as file:
-            image = ImageOps.exif_transpose(file).convert("L")
-    except FileNotFoundError as error:
-        raise UserError(f"'{path}' is missing") from error
-    except OSError as error:
-        raise UserError(f"'{path}' is not an image that can be read: {error}") from error
-    pixels = np.asarray(image)
-    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    if np.median(border) > BRIGHT:
-        image = ImageOps.invert(image)
-    return torch.from_numpy(np.array(ImageOps.pad(image, (SIZE, SIZE), color=0)))
+    usable = [row for row in rows if row.seen is not None]
+    if not usable:
+        return
+    images = torch.from_numpy(np.stack([row.seen for row in usable]))
+    for model in models:
+        shares, classes = model.predict(images).topk(min(top, len(model.classes)))
+        for row, found in zip(
+            usable, zip(shares.tolist(), classes.tolist(), strict=True), strict=True
+        ):
+            row.likeliest.append(
+                [(model.classes[k], share) for share, k in zip(*found, strict=True)]
+            )
 
 
 if __name__ == "__main__":

@@ -1,62 +1,42 @@
-"""Train AlexNet from a random start: the arm that pretraining has to beat."""
+"""Train AlexNet from a random start: the baseline that pretraining has to beat."""
 
-from errors import exit_cleanly
-from options import (
-    Parser,
-    add_classifier_options,
-    add_data_options,
-    add_machine_options,
-    add_run_options,
-    add_training_options,
-    add_width_option,
-    configuration,
-    default_run_dir,
-    percent,
-    pick,
-)
+from msgspec.structs import asdict
+
+from harness.errors import exit_cleanly
+from harness.options import Parser, add_options, take
+from recipes import ClassifierRecipe, Files, Machine, Setup
+
+EXAMPLES = """\
+  python train_baseline.py --seed 1
+  python train_baseline.py --label-fraction 0.01 --epochs 100"""
 
 
 def parse_args(argv=None):
-    parser = Parser(description=__doc__)
-    add_data_options(parser)
-    add_classifier_options(parser)
-    add_training_options(parser)
-    add_width_option(parser)
-    add_machine_options(parser)
-    add_run_options(parser, where="runs/baseline/labels<percent>/seed<seed>")
+    parser = Parser(__doc__, EXAMPLES)
+    for options in (ClassifierRecipe, Files, Machine):
+        add_options(parser, options)
     return parser.parse_args(argv)
 
 
 @exit_cleanly
 def main(argv=None) -> None:
     args = parse_args(argv)
+    setup = Setup(recipe=take(args, ClassifierRecipe))
     # Imported only now, so that --help and a mistyped option are answered at once.
-    from classification import new_alexnet, train_classifier
-    from compute import choose_compute
-    from data import load_dataset
-    from rundir import Run
-    from training import Recipe
+    from harness.rundir import Run
+    from metrics import Metrics
 
-    parts = ["frozen" * args.freeze_encoder, percent("labels", args.label_fraction)]
-    folder = args.run_dir or default_run_dir("baseline", args, *parts)
-    run = Run.open(folder, "baseline", configuration(args), overwrite=args.overwrite)
+    folder = setup.folder(args.runs_dir)
+    run = Run.open(folder, setup, Metrics, overwrite=args.overwrite)
     if run.finished:
-        return run.say_finished()
-    compute = choose_compute(args.device, args.precision, args.compile, args.threads)
-    dataset = load_dataset(args.dataset, args.data_dir)
-    model = new_alexnet(args.width, len(dataset.classes), args.seed)
-    train_classifier(
-        run,
-        model,
-        dataset,
-        pick(args, Recipe),
-        compute,
-        label_fraction=args.label_fraction,
-        label_smoothing=args.label_smoothing,
-        freeze_encoder=args.freeze_encoder,
-        average_shift=args.average_shift,
-        skip_test=args.skip_test,
-    )
+        return run.tidy_up()
+    from classification import train_classifier
+    from data import load_dataset
+    from harness.compute import set_up_compute
+
+    compute = set_up_compute(**asdict(take(args, Machine)))
+    dataset = load_dataset(setup.recipe.dataset, args.data_dir)
+    train_classifier(run, dataset, compute)
 
 
 if __name__ == "__main__":

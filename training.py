@@ -1,158 +1,96 @@
-"""The one training loop, and what it needs: batches, the schedule, checkpoints."""
+"""The one training loop: batches, learning-rate schedule, checkpoints."""
 
 import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Protocol
 
 import torch
+from msgspec import Meta, Struct
 from torch import Tensor, nn
 
 from batches import Batches, Normalisation
-from compute import Compute
-from data import ImageSet, derive_seed, split
-from errors import UserError
-from progress import Progress
-from rundir import Run, describe_environment
+from data import ImageSet, derive_seed
+from harness.compute import Compute
+from harness.errors import UserError
+from harness.progress import Progress
+from harness.rundir import Data, Run
+from harness.weights import Tensors, fill, load_weights, save_weights
+from recipes import Recipe
 
 WARM_UP = 0.1  # share of a one-cycle run in which the learning rate rises
 EVALUATION_BATCH = 250  # images; a larger one leaves a CPU's cache
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How a model is trained; names, defaults and meaning as on the command line."""
+class Task(Protocol):
+    """What is trained. A batch's mean loss is `loss(model(inputs), *targets)`."""
 
-    epochs: int
-    valid_every: int
-    batch_size: int
-    learning_rate: float
-    schedule: str
-    flip: str
-    shift: int
-    seed: int
+    model: nn.Module
 
+    def __len__(self) -> int:
+        """Batches an epoch."""
 
-def prepare(
-    run: Run,
-    dataset: ImageSet,
-    recipe: Recipe,
-    compute: Compute,
-    choose: Callable[[Tensor], Tensor],
-) -> tuple[Batches, Batches]:
-    """Start the run, and put its training and validation images on the device.
+    def epoch(self, epoch: int) -> Iterable[tuple[Tensor, ...]]:
+        """The epoch's batches, each (inputs, *targets); a function of the epoch alone."""
 
-    Args:
-        choose: from the training split's indices, those to train on.
+    def loss(self, output: Tensor, *targets: Tensor) -> Tensor:
+        """A batch's mean loss, a scalar; `output` is float32."""
 
-    Raises:
-        UserError: as `Run.start` and `choose`.
-    """
-    train, valid = split(dataset, recipe.seed)
-    normalise = Normalisation.of(dataset.train_images[train])
-    used = choose(train)
-    run.start(
-        data={
-            "name": dataset.name,
-            "digest": dataset.digest,
-            "train_images": len(used),
-            "valid_images": len(valid),
-            "test_images": len(dataset.test_labels),
-        },
-        environment=describe_environment() | compute.describe(),
-    )
-    print(f"{run.folder}: {len(used):,} images on {compute}", flush=True)
-    train_batches = Batches(
-        dataset.train_images[used].to(compute.device),
-        dataset.train_labels[used].to(compute.device),
-        normalise,
-        batch_size=recipe.batch_size,
-        shift=recipe.shift,
-        flip=recipe.flip,
-        seed=recipe.seed,
-    )
-    return train_batches, evaluation_batches(
-        dataset.train_images[valid], dataset.train_labels[valid], normalise, compute
-    )
+    def parameter_groups(self, learning_rate: float) -> list[dict]:
+        """Adam's parameter groups."""
+
+    def evaluate(self, forward: Callable[..., Tensor]) -> dict[str, float]:
+        """What is measured on validation images, without randomness."""
 
 
-def evaluation_batches(
-    images: Tensor, labels: Tensor, normalise: Normalisation, compute: Compute, shift: int = 0
-) -> Batches:
-    """Batches of uint8 images (n, 28, 28) to be read in order, moved by up to `shift` pixels."""
-    return Batches(
-        images.to(compute.device),
-        labels.to(compute.device),
-        normalise,
-        batch_size=EVALUATION_BATCH,
-        shift=shift,
-    )
-
-
-def fit(
-    run: Run,
-    model: nn.Module,
-    recipe: Recipe,
-    compute: Compute,
-    *,
-    steps: int,
-    epoch_of: Callable[[int], Iterable[tuple[Tensor, ...]]],
-    loss_of: Callable[..., Tensor],
-    evaluate: Callable[[Callable[..., Tensor]], dict[str, float]],
-    parameters: list[dict] | None = None,
-) -> list[dict]:
-    """Train `model` in place with Adam, going on after the last epoch that `run` has kept.
-
-    Args:
-        steps: batches an epoch.
-        epoch_of: the batches of an epoch, a function of the epoch alone.
-        loss_of: (forward, *batch) to the batch's mean loss.
-        evaluate: forward to what is measured after an epoch, without randomness.
-        parameters: Adam's parameter groups; all of the model's where None.
+def fit(run: Run, task: Task, recipe: Recipe, compute: Compute) -> list[dict]:
+    """Train the task's model in place with Adam, from the run's last checkpoint on.
 
     Returns:
         history, a row for each epoch that was measured: mean losses over the images, the train
         loss since the row before; the rate at the epoch's end.
 
     Raises:
-        UserError: the loss is no longer a number.
+        UserError: a loss is no longer a finite number; the last good checkpoint stays.
     """
-    groups = parameters or [{"params": list(model.parameters())}]
-    optimizer = torch.optim.Adam(groups, lr=recipe.learning_rate, fused=True)
-    scheduler = make_scheduler(optimizer, recipe.schedule, steps * recipe.epochs)
-    history = restore(run, model, optimizer, scheduler)
+    optimizer = torch.optim.Adam(task.parameter_groups(recipe.learning_rate), fused=True)
+    scheduler = make_scheduler(optimizer, recipe.schedule, len(task) * recipe.epochs)
+    history = load_checkpoint(run, task.model, optimizer, scheduler)
     done = history[-1]["epoch"] if history else 0
-    forward = compute.callable(model)
-    with Progress(recipe.epochs, steps, done) as progress:
-        for leg in legs(done, recipe.epochs, recipe.valid_every):
+    forward = compute.callable(task.model)
+    with Progress(recipe.epochs, len(task), done) as progress:
+        for leg in legs(done, recipe.epochs, recipe.validations):
             started = time.perf_counter()
-            model.train()
+            task.model.train()
             losses = []
             for epoch in leg:
                 torch.manual_seed(derive_seed(recipe.seed, "model", epoch + 1))
-                batches = epoch_of(epoch)
+                batches = task.epoch(epoch)
                 losses.append(
-                    train_epoch(forward, optimizer, scheduler, batches, loss_of, compute, progress)
+                    train_epoch(forward, optimizer, scheduler, task, batches, compute, progress)
                 )
-            model.eval()
+            task.model.eval()
             row = {
                 "epoch": leg.stop,
                 "train_loss": sum(losses) / len(losses),
-                **evaluate(forward),
+                **task.evaluate(forward),
                 "learning_rate": scheduler.get_last_lr()[-1],
                 "seconds": time.perf_counter() - started,
             }
+            refuse_infinite(row)
             history.append(row)
-            keep(run, model, optimizer, scheduler, history)
+            save_checkpoint(run, task.model, optimizer, scheduler, history)
             progress.end_epoch(row)
     return history
 
 
-def legs(done: int, epochs: int, valid_every: int) -> list[range]:
+def legs(done: int, epochs: int, validations: int) -> list[range]:
     """The epochs still to train, cut after each that is measured: every n-th and the last."""
-    ends = [*range(done + valid_every, epochs, valid_every), epochs]
-    return [range(a, b) for a, b in pairwise([done, *ends]) if a < b]
+    every = math.ceil(epochs / validations)
+    ends = [done, *(end for end in range(every, epochs, every) if end > done), epochs]
+    return [range(a, b) for a, b in pairwise(ends) if a < b]
 
 
 def make_scheduler(
@@ -176,50 +114,143 @@ def train_epoch(
     forward: Callable[..., Tensor],
     optimizer: torch.optim.Optimizer,
     scheduler: torch.optim.lr_scheduler.LRScheduler,
+    task: Task,
     batches: Iterable[tuple[Tensor, ...]],
-    loss_of: Callable[..., Tensor],
     compute: Compute,
     progress: Progress,
 ) -> float:
     """One pass over the batches; the mean loss over images."""
     loss_sum, images_seen = torch.zeros((), device=compute.device), 0
-    for batch in batches:
+    for inputs, *targets in batches:
         with compute.autocast():
-            loss = loss_of(forward, *batch)
+            loss = task.loss(forward(inputs).float(), *targets)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
         scheduler.step()
-        loss_sum += loss.detach() * len(batch[0])
-        images_seen += len(batch[0])
+        loss_sum += loss.detach() * len(inputs)
+        images_seen += len(inputs)
         progress.step(lambda loss=loss: loss.item())
-    mean_loss = loss_sum.item() / images_seen
-    if not math.isfinite(mean_loss):
-        raise UserError("the train loss is no longer a number: use a lower --learning-rate")
-    return mean_loss
+    return loss_sum.item() / images_seen
 
 
-def keep(run, model, optimizer, scheduler, history) -> None:
-    """Write everything needed to go on after this epoch."""
-    run.save_checkpoint(
-        {
-            "model": model.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            "scheduler": scheduler.state_dict(),
-            "history": history,
-        }
-    )
+def refuse_infinite(row: dict) -> None:
+    """Raise UserError where a figure of an epoch is no longer a finite number."""
+    for name, value in row.items():
+        if not math.isfinite(value):
+            raise UserError(
+                f"{name} is {value} after epoch {row['epoch']}: use a lower --learning-rate"
+            )
+
+
+class Checkpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The card of a checkpoint: what is needed to resume, beside the tensors.
+
+    Args:
+        steps: optimizer steps done.
+        rates: the learning rate of each parameter group after them.
+    """
+
+    history: list[dict[str, float]]
+    steps: Annotated[int, Meta(ge=1)]
+    rates: list[float]
+
+
+def save_checkpoint(run: Run, model, optimizer, scheduler, history: list[dict]) -> None:
+    """Write everything needed to resume after this epoch."""
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    for index, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
+    card = Checkpoint(history=history, steps=scheduler.last_epoch, rates=scheduler.get_last_lr())
+    save_weights(run.checkpoint_path, tensors, card)
     run.write_history(history)
 
 
-def restore(run, model, optimizer, scheduler) -> list[dict]:
-    """Load what `keep` wrote, if anything; the history so far."""
-    state = run.load_checkpoint()
-    if state is None:
+def load_checkpoint(run: Run, model, optimizer, scheduler) -> list[dict]:
+    """Load what `save_checkpoint` wrote, if anything; the history so far.
+
+    Raises:
+        UserError: the checkpoint is damaged or of another network.
+    """
+    path = run.checkpoint_path
+    if not path.exists():
         return []
-    model.load_state_dict(state["model"], strict=True)
-    optimizer.load_state_dict(state["optimizer"])
-    scheduler.load_state_dict(state["scheduler"])
-    run.write_history(state["history"])  # the kill may have come between the two
-    print(f"going on after epoch {state['history'][-1]['epoch']}", flush=True)
-    return state["history"]
+    tensors, card = load_weights(path, Checkpoint, "the same command with --overwrite")
+    fill(model, with_prefix(tensors, "model."), path)
+    restore_optimizer(optimizer, with_prefix(tensors, "optimizer."), path)
+    progress = {"last_epoch": card.steps, "_step_count": card.steps + 1, "_last_lr": card.rates}
+    scheduler.load_state_dict(scheduler.state_dict() | progress)
+    for group, rate in zip(optimizer.param_groups, card.rates, strict=True):
+        group["lr"] = rate
+    history = [{**row, "epoch": int(row["epoch"])} for row in card.history]
+    run.write_history(history)  # the kill may have come between the two
+    print(f"resuming after epoch {history[-1]['epoch']}", flush=True)
+    return history
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors, path: Path) -> None:
+    """Give Adam its steps and moments back, `<parameter's index>.<name>` each.
+
+    Raises:
+        UserError: they are not of this optimizer's parameters.
+    """
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    state: dict[int, Tensors] = {}
+    for index, parameter in enumerate(parameters):
+        moments = with_prefix(tensors, f"{index}.")
+        if not moments:  # of a frozen parameter
+            continue
+        shapes = {name: tuple(tensor.shape) for name, tensor in moments.items()}
+        shape = tuple(parameter.shape)
+        if shapes != {"step": (), "exp_avg": shape, "exp_avg_sq": shape}:
+            raise UserError(f"'{path}' is of another optimizer: use --overwrite")
+        # In the parameter's memory layout, which the fused optimizer takes for granted.
+        state[index] = {
+            name: torch.empty_like(parameter).copy_(moment) if moment.ndim else moment
+            for name, moment in moments.items()
+        }
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def with_prefix(tensors: Tensors, prefix: str) -> Tensors:
+    """The tensors whose names begin with the prefix, by the rest of their names."""
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+
+
+def describe_data(dataset: ImageSet, used: Tensor, valid: Tensor) -> Data:
+    """What config.json says of the images; `used` and `valid` are indices of training images."""
+    return Data(
+        name=dataset.name,
+        digest=dataset.digest,
+        train_images=len(used),
+        valid_images=len(valid),
+        test_images=len(dataset.test_labels),
+    )
+
+
+def training_batches(
+    dataset: ImageSet, index: Tensor, normalise: Normalisation, recipe: Recipe, compute: Compute
+) -> Batches:
+    """The training images of these indices on the device, augmented as the recipe says."""
+    return Batches(
+        dataset.train_images[index].to(compute.device),
+        dataset.train_labels[index].to(compute.device),
+        normalise,
+        batch_size=recipe.batch_size,
+        shift=recipe.shift,
+        flip=recipe.flip,
+        seed=recipe.seed,
+    )
+
+
+def evaluation_batches(
+    images: Tensor, labels: Tensor, normalise: Normalisation, compute: Compute, shift: int = 0
+) -> Batches:
+    """Batches of uint8 images (n, 28, 28) to be read in order, moved by up to `shift` pixels."""
+    return Batches(
+        images.to(compute.device),
+        labels.to(compute.device),
+        normalise,
+        batch_size=EVALUATION_BATCH,
+        shift=shift,
+    )

@@ -12,7 +12,7 @@ import data
 
 torch.set_num_threads(1)
 
-TINY = ["--dataset", "digits", "--width", "0.1", "--epochs", "2", "--flip", "none"]
+TINY = ["--dataset", "digits", "--width", "0.1", "--epochs", "2"]
 
 
 def idx_archive(array: np.ndarray) -> bytes:
@@ -34,7 +34,9 @@ def archives(monkeypatch) -> dict[str, bytes]:
     }
     files = {data.FILES[part]: idx_archive(array) for part, array in arrays.items()}
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    sizes = tuple(len(content) for content in files.values())
     monkeypatch.setattr(data, "FASHION_SHA256", digests)
+    monkeypatch.setitem(data.ARCHIVE_BYTES, "fashion", sizes)
     return files
 
 
@@ -51,21 +53,36 @@ def data_dir(tmp_path, archives):
 @pytest.fixture(scope="session")
 def autoencoder_dir(tmp_path_factory):
     """A finished pretraining run."""
-    from pretrain_autoencoder import main
-
-    folder = tmp_path_factory.mktemp("autoencoder")
-    main([*TINY, "--run-dir", str(folder)])
-    return folder
+    return only_run(finished(pretrain_main(), tmp_path_factory.mktemp("autoencoder")))
 
 
 @pytest.fixture(scope="session")
 def baseline_dir(tmp_path_factory):
     """A finished baseline run."""
+    return only_run(finished(baseline_main(), tmp_path_factory.mktemp("baseline")))
+
+
+def finished(main, runs_dir):
+    main([*TINY, "--runs-dir", str(runs_dir)])
+    return runs_dir
+
+
+def pretrain_main():
+    from pretrain_autoencoder import main
+
+    return main
+
+
+def baseline_main():
     from train_baseline import main
 
-    folder = tmp_path_factory.mktemp("baseline")
-    main([*TINY, "--run-dir", str(folder)])
-    return folder
+    return main
+
+
+def only_run(runs_dir):
+    """The folder of the only run below."""
+    (config,) = runs_dir.glob("*/seed*/config.json")
+    return config.parent
 
 
 @pytest.fixture

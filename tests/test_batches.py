@@ -108,8 +108,8 @@ def test_random_flips_are_drawn_anew(images):
     assert 0 < (first ^ second).sum() < COUNT
 
 
-def corrupted(images, corruption, seed=0):
-    return corrupt(images, corruption, torch.Generator().manual_seed(seed))
+def corrupted(images, corruption, seed=0, hidden=24):
+    return corrupt(images, corruption, hidden, torch.Generator().manual_seed(seed))
 
 
 def test_mask_hides_24_of_49_whole_patches():
@@ -123,6 +123,12 @@ def test_mask_hides_24_of_49_whole_patches():
     assert not torch.equal(patches[0], patches[1])
     assert torch.equal(corrupted(images, "mask")[1], counted)
     assert not torch.equal(corrupted(images, "mask", seed=1)[1], counted)
+
+
+@pytest.mark.parametrize("hidden", [1, 12, 48])
+def test_another_number_of_patches_can_be_hidden(hidden):
+    _, counted = corrupted(torch.rand(3, 1, 28, 28), "mask", hidden=hidden)
+    assert counted.sum(dim=(1, 2, 3)).tolist() == [16 * hidden] * 3
 
 
 def test_no_corruption_is_the_identity():

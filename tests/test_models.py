@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from compute import choose_compute
+from harness.compute import set_up_compute
 from models import CHANNELS, AlexNet, Encoder, UNetAutoencoder
 
 
@@ -107,7 +107,7 @@ def test_fast_paths_agree_with_plain_fp32(kind, precision, tolerance, cosine):
     output.square().mean().backward()
     gradients = torch.cat([p.grad.flatten() for p in plain.parameters()])
     fast_output, fast_gradients = outputs_and_gradients(
-        fast, images, choose_compute("cpu", precision)
+        fast, images, set_up_compute("cpu", precision)
     )
     assert (fast_output - output).norm() < tolerance * output.norm()
     assert F.cosine_similarity(fast_gradients, gradients, dim=0) > cosine

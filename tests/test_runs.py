@@ -1,4 +1,4 @@
-"""A run's directory: what it holds, and that nothing is lost when a run is cut."""
+"""A run's folder: what it holds, and that nothing is lost when a run is cut."""
 
 import json
 import os
@@ -9,13 +9,17 @@ import time
 
 import numpy as np
 import pytest
-import torch
-from conftest import TINY
+from conftest import TINY, only_run
 
-import rundir
+import classification
+import harness.rundir
+import harness.weights
 import training
-from errors import UserError
+from harness.files import read_json, write_atomically
+from harness.rundir import Config, Run
+from metrics import Metrics
 from pretrain_autoencoder import main as pretrain
+from recipes import ClassifierRecipe, Setup
 from train_baseline import main as baseline
 
 
@@ -26,17 +30,12 @@ def history_without_seconds(folder):
 
 
 def assert_same_results(folder, other):
-    assert (folder / "metrics.json").read_bytes() == (other / "metrics.json").read_bytes()
     assert history_without_seconds(folder) == history_without_seconds(other)
-    for name in ("predictions.npz", "reconstructions.npz"):
-        if (other / name).exists():
-            assert (folder / name).read_bytes() == (other / name).read_bytes()
-    for name in ("model.pt", "encoder.pt"):
-        if (other / name).exists():
-            ours, theirs = (torch.load(f / name)["state"] for f in (folder, other))
-            assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+    for path in other.iterdir():
+        if path.name not in ("history.csv", "config.json", ".lock"):
+            assert (folder / path.name).read_bytes() == path.read_bytes(), path.name
     assert not list(folder.glob(".*.tmp"))
-    assert not (folder / "checkpoint.pt").exists()
+    assert not (folder / "checkpoint.safetensors").exists()
 
 
 def interrupt(monkeypatch, owner, name, call):
@@ -53,26 +52,24 @@ def interrupt(monkeypatch, owner, name, call):
 
 
 def test_the_same_command_gives_the_same_bytes(baseline_dir, tmp_path):
-    torch.rand(3)
-    baseline([*TINY, "--run-dir", str(tmp_path)])
-    assert_same_results(tmp_path, baseline_dir)
+    baseline([*TINY, "--runs-dir", str(tmp_path)])
+    assert_same_results(only_run(tmp_path), baseline_dir)
 
 
 @pytest.mark.parametrize(
     ("owner", "name", "call"),
     [
         (training, "train_epoch", 2),  # at the start of an epoch
-        (training.Run, "save_checkpoint", 2),  # after an epoch, before it is kept
-        (training.Run, "write_history", 2),  # between the checkpoint and the history
-        (training.Run, "write_weights", 1),  # after the last epoch
-        (training.Run, "write_json", 2),  # before the last result
+        (training, "save_checkpoint", 2),  # after an epoch, before it is kept
+        (Run, "write_history", 2),  # between the checkpoint and the history
+        (Run, "finish", 1),  # after the last epoch, before the last result
     ],
 )
 @pytest.mark.parametrize(("main", "reference"), [(baseline, "baseline"), (pretrain, "autoencoder")])
 def test_a_cut_run_ends_like_an_uncut_one(
     main, reference, owner, name, call, tmp_path, monkeypatch, request, capsys
 ):
-    command = [*TINY, "--run-dir", str(tmp_path)]
+    command = [*TINY, "--runs-dir", str(tmp_path)]
     with monkeypatch.context() as patch:
         interrupt(patch, owner, name, call)
         with pytest.raises(SystemExit) as exit_:
@@ -80,99 +77,147 @@ def test_a_cut_run_ends_like_an_uncut_one(
     assert exit_.value.code == 130
     assert capsys.readouterr().err.count("\n") == 1
     main(command)
-    assert_same_results(tmp_path, request.getfixturevalue(f"{reference}_dir"))
+    assert_same_results(only_run(tmp_path), request.getfixturevalue(f"{reference}_dir"))
+
+
+def test_a_resumed_frozen_run_ends_like_an_uncut_one(tmp_path, monkeypatch):
+    """Frozen parameters have no moments in the checkpoint."""
+    whole, cut = ([*TINY, "--freeze-encoder", "--runs-dir", str(tmp_path / x)] for x in "ab")
+    baseline(whole)
+    with monkeypatch.context() as patch:
+        interrupt(patch, training, "train_epoch", 2)
+        with pytest.raises(SystemExit):
+            baseline(cut)
+    baseline(cut)
+    assert_same_results(only_run(tmp_path / "b"), only_run(tmp_path / "a"))
 
 
 def test_a_killed_run_ends_like_an_uncut_one(baseline_dir, tmp_path):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    options = [*TINY, "--run-dir", str(tmp_path)]
+    options = [*TINY, "--runs-dir", str(tmp_path)]
     with subprocess.Popen(
         [sys.executable, "train_baseline.py", *options],
         env=environment,
         stdout=subprocess.DEVNULL,
     ) as process:
-        while not (tmp_path / "history.csv").exists() and process.poll() is None:
+        while not list(tmp_path.glob("*/*/history.csv")) and process.poll() is None:
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
-    assert not (tmp_path / "metrics.json").exists()
+    assert not (only_run(tmp_path) / "metrics.json").exists()
     baseline(options)
-    assert_same_results(tmp_path, baseline_dir)
+    assert_same_results(only_run(tmp_path), baseline_dir)
+
+
+def copy_of(folder, runs_dir):
+    """The same run below another folder of runs."""
+    copy = runs_dir / folder.parent.name / folder.name
+    copy.mkdir(parents=True)
+    for path in folder.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    return copy
 
 
 def test_a_finished_run_is_left_alone(baseline_dir, capsys):
     before = {path: path.stat().st_mtime_ns for path in baseline_dir.iterdir()}
-    baseline([*TINY, "--run-dir", str(baseline_dir)])
+    baseline([*TINY, "--runs-dir", str(baseline_dir.parent.parent)])
     assert "is finished" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in baseline_dir.iterdir()} == before
 
 
-def test_other_options_are_refused_by_name(baseline_dir, fails):
-    line = fails(baseline, *TINY, "--shift", 1, "--run-dir", baseline_dir)
-    assert "--shift is 2 there and 1 here" in line
+def test_how_often_it_is_validated_is_no_difference(baseline_dir, capsys):
+    baseline([*TINY, "--validations", "1", "--runs-dir", str(baseline_dir.parent.parent)])
+    assert "is finished" in capsys.readouterr().out
+
+
+def edit(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def test_other_options_are_refused_by_name(baseline_dir, tmp_path, fails):
+    """What config.json says decides, whatever the folder is called."""
+    folder = copy_of(baseline_dir, tmp_path)
+    edit(folder / "config.json", lambda config: config["setup"]["recipe"].update(shift=1))
+    line = fails(baseline, *TINY, "--runs-dir", tmp_path)
+    assert "--shift is 1 there and 2 here" in line
     assert "--overwrite" in line
 
 
-def test_a_run_from_before_an_option_did_what_was_done_then(autoencoder_dir, tmp_path, fails):
+def test_a_run_of_another_kind_is_refused_even_with_overwrite(autoencoder_dir, tmp_path, fails):
+    setup = Setup(recipe=ClassifierRecipe(dataset="digits", width=0.1, epochs=2))
+    folder = setup.folder(tmp_path)
+    folder.mkdir(parents=True)
     for path in autoencoder_dir.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    config = json.loads((tmp_path / "config.json").read_text())
-    assert config["options"].pop("target") == "normalised"
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    pretrain([*TINY, "--target", "pixels", "--run-dir", str(tmp_path)])
-    line = fails(pretrain, *TINY, "--run-dir", tmp_path)
-    assert "--target is pixels there and normalised here" in line
+        (folder / path.name).write_bytes(path.read_bytes())
+    for options in ([], ["--overwrite"]):
+        line = fails(baseline, *TINY, "--runs-dir", tmp_path, *options)
+        assert "autoencoder" in line
+    assert (folder / "encoder.safetensors").exists()
 
 
-def test_another_arm_is_refused(baseline_dir, fails):
-    assert "run of baseline" in fails(pretrain, *TINY, "--run-dir", baseline_dir)
+@pytest.mark.parametrize("options", [[], ["--overwrite"]])
+@pytest.mark.parametrize("name", ["model.safetensors", "history.csv", ".draft.tmp", "notes"])
+def test_a_folder_that_is_not_ours_is_left_alone(baseline_dir, tmp_path, fails, name, options):
+    folder = tmp_path / baseline_dir.parent.name / "seed0"
+    folder.mkdir(parents=True)
+    (folder / name).write_text("mine")
+    assert name in fails(baseline, *TINY, "--runs-dir", tmp_path, *options)
+    assert [(path.name, path.read_text()) for path in folder.iterdir()] == [(name, "mine")]
 
 
-def test_overwrite_starts_afresh(tmp_path):
-    folder = ["--run-dir", str(tmp_path)]
-    baseline([*TINY, "--epochs", "1", *folder])
-    assert (tmp_path / "predictions.npz").exists()
-    baseline([*TINY, "--epochs", "1", "--skip-test", *folder, "--overwrite"])
-    assert json.loads((tmp_path / "metrics.json").read_text())["test"] is None
-    assert not (tmp_path / "predictions.npz").exists()
+def test_overwrite_starts_afresh(baseline_dir, tmp_path):
+    folder = copy_of(baseline_dir, tmp_path)
+    (folder / "notes").write_text("mine")
+    (folder / "reconstructions.npz").write_text("of some other run")
+    edit(folder / "metrics.json", lambda metrics: metrics["valid"].update(loss=7.0))
+    baseline([*TINY, "--runs-dir", str(tmp_path), "--overwrite"])
+    assert not (folder / "reconstructions.npz").exists()
+    assert (folder / "notes").read_text() == "mine"
+    assert_same_results(folder, baseline_dir)
 
 
 def test_overwrite_keeps_what_is_there_until_it_can_start(baseline_dir, fails, monkeypatch):
+    import torch
+
     before = {path: path.read_bytes() for path in baseline_dir.iterdir()}
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    fails(baseline, *TINY, "--run-dir", baseline_dir, "--overwrite", "--device", "cuda")
-    fails(pretrain, *TINY, "--run-dir", baseline_dir, "--overwrite")  # another arm's
+    place = ["--runs-dir", baseline_dir.parent.parent]
+    fails(baseline, *TINY, *place, "--overwrite", "--device", "cuda")
     assert {path: path.read_bytes() for path in baseline_dir.iterdir()} == before
 
 
-def test_two_processes_in_one_folder(tmp_path, fails):
+def test_two_processes_in_one_folder(baseline_dir, tmp_path, fails):
     holder = (
         "import sys, filelock\n"
         "with filelock.FileLock(sys.argv[1]):\n"
         "    print('held', flush=True)\n"
         "    sys.stdin.read()\n"
     )
+    folder = tmp_path / baseline_dir.parent.name / "seed0"
+    folder.mkdir(parents=True)
     with subprocess.Popen(
-        [sys.executable, "-c", holder, str(tmp_path / ".lock")],
+        [sys.executable, "-c", holder, str(folder / ".lock")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as process:
         process.stdout.readline()
-        line = fails(baseline, *TINY, "--run-dir", tmp_path)
+        line = fails(baseline, *TINY, "--runs-dir", tmp_path)
         process.stdin.close()
     assert "another process is at work" in line
-    assert not (tmp_path / "config.json").exists()
+    assert not (folder / "config.json").exists()
 
 
 def test_lost_weights_are_made_again(autoencoder_dir, tmp_path):
-    for name in ("config.json", "metrics.json", "history.csv"):
-        (tmp_path / name).write_bytes((autoencoder_dir / name).read_bytes())
-    pretrain([*TINY, "--run-dir", str(tmp_path)])
-    assert_same_results(tmp_path, autoencoder_dir)
+    folder = copy_of(autoencoder_dir, tmp_path)
+    (folder / "encoder.safetensors").unlink()
+    pretrain([*TINY, "--runs-dir", str(tmp_path)])
+    assert_same_results(folder, autoencoder_dir)
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch, fails, baseline_dir):
-    command = [*TINY, "--run-dir", tmp_path]
+    command = [*TINY, "--runs-dir", tmp_path]
     original, calls = os.fsync, []
 
     def fsync(handle):
@@ -184,76 +229,106 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch, fails, ba
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fsync)
         assert "No space left" in fails(baseline, *command)
-    assert len(rundir.load_weights(tmp_path / "checkpoint.pt", "checkpoint")["history"]) == 1
+    checkpoint = only_run(tmp_path) / "checkpoint.safetensors"
+    _, card = harness.weights.load_weights(checkpoint, training.Checkpoint, "")
+    assert len(card.history) == 1
     baseline([str(option) for option in command])
-    assert_same_results(tmp_path, baseline_dir)
+    assert_same_results(only_run(tmp_path), baseline_dir)
 
 
-def test_a_damaged_checkpoint_is_one_line(tmp_path, monkeypatch, fails):
-    command = [*TINY, "--run-dir", str(tmp_path)]
+def cut_after_one_epoch(runs_dir, monkeypatch):
     with monkeypatch.context() as patch:
         interrupt(patch, training, "train_epoch", 2)
         with pytest.raises(SystemExit):
-            baseline(command)
-    path = tmp_path / "checkpoint.pt"
+            baseline([*TINY, "--runs-dir", str(runs_dir)])
+    return only_run(runs_dir)
+
+
+def test_a_damaged_checkpoint_is_one_line(tmp_path, monkeypatch, fails):
+    path = cut_after_one_epoch(tmp_path, monkeypatch) / "checkpoint.safetensors"
     path.write_bytes(path.read_bytes()[:1000])
-    line = fails(baseline, *command)
-    assert "checkpoint.pt" in line
+    line = fails(baseline, *TINY, "--runs-dir", tmp_path)
+    assert "checkpoint.safetensors" in line
     assert "--overwrite" in line
 
 
+@pytest.mark.parametrize("figure", ["train_loss", "valid_loss"])
+def test_a_loss_that_is_no_number_stops_the_run_in_its_epoch(tmp_path, monkeypatch, fails, figure):
+    original = training.refuse_infinite
+
+    def broken(row):
+        original(row | ({figure: float("nan")} if row["epoch"] == 2 else {}))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "refuse_infinite", broken)
+        line = fails(baseline, *TINY, "--runs-dir", tmp_path)
+    assert f"{figure} is nan after epoch 2" in line
+    folder = only_run(tmp_path)
+    assert len((folder / "history.csv").read_text().splitlines()) == 2
+    assert (folder / "checkpoint.safetensors").exists()
+
+
 def test_what_a_run_keeps(baseline_dir):
-    config = json.loads((baseline_dir / "config.json").read_text())
-    assert config["options"]["width"] == 0.1
-    assert config["data"]["train_images"] == 1375
-    assert config["environment"]["precision"] in ("fp32", "bf16")
+    config = read_json(baseline_dir / "config.json", Config[Setup])
+    assert config.setup.recipe == ClassifierRecipe(dataset="digits", width=0.1, epochs=2)
+    assert config.setup.recipe.flip == "none"  # a mirrored digit is another sign
+    assert config.data.train_images == 1375
+    assert config.environment.precision in ("fp32", "bf16")
     text = (baseline_dir / "config.json").read_text()
-    assert "/" not in text.replace(config["environment"]["processor"], "")  # no paths
+    assert "/" not in text.replace(config.environment.processor, "")  # no paths
     assert os.uname().nodename not in text
     with np.load(baseline_dir / "predictions.npz") as predictions:
         accuracy = (predictions["predicted"] == predictions["label"]).mean()
         assert predictions["probability"].max() <= 1
-    metrics = json.loads((baseline_dir / "metrics.json").read_text())
-    assert metrics["test"]["accuracy"] == accuracy
-    weights = torch.load(baseline_dir / "model.pt", weights_only=True)
-    assert weights["kind"] == "alexnet"
-    assert all(name.startswith(("encoder.", "classifier.")) for name in weights["state"])
+        assert predictions["calibrated"].max() <= 1
+    metrics = read_json(baseline_dir / "metrics.json", Metrics)
+    assert metrics.test.accuracy == accuracy
+    model, card = harness.weights.load_weights(
+        baseline_dir / "model.safetensors", classification.ModelCard, ""
+    )
+    assert all(name.startswith(("encoder.", "classifier.")) for name in model)
+    assert card.temperature == metrics.temperature
+    assert card.test_accuracy == accuracy
 
 
-def test_leftovers_of_a_killed_write_are_removed(tmp_path):
-    (tmp_path / ".checkpoint.pt.abc.tmp").write_bytes(b"half")
-    run = rundir.Run.open(tmp_path, "baseline", {})
-    run.start(data={}, environment={})
-    assert not list(tmp_path.glob(".*.tmp"))
+def test_leftovers_of_a_killed_write_are_removed(baseline_dir, tmp_path):
+    folder = copy_of(baseline_dir, tmp_path)
+    (folder / "metrics.json").unlink()
+    (folder / ".checkpoint.safetensors.abc.tmp").write_bytes(b"half")
+    (folder / ".draft.tmp").write_bytes(b"mine")
+    config = read_json(folder / "config.json", Config[Setup])
+    run = Run.open(folder, config.setup, Metrics)
+    run.start(config.data, config.environment)
+    assert [path.name for path in folder.glob(".*.tmp")] == [".draft.tmp"]
+
+
+def test_a_kill_before_the_first_file_leaves_a_folder_that_can_be_used(tmp_path):
+    setup = Setup(recipe=ClassifierRecipe())
+    folder = setup.folder(tmp_path)
+    folder.mkdir(parents=True)
+    (folder / ".lock").touch()
+    (folder / ".config.json.abc.tmp").write_bytes(b"half")
+    assert not Run.open(folder, setup, Metrics).finished
 
 
 def test_a_write_that_fails_keeps_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "file"
-    rundir.write_atomically(path, b"old")
+    write_atomically(path, b"old")
 
     def fail(*args):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="No space"):
-        rundir.write_atomically(path, b"new")
+        write_atomically(path, b"new")
     assert [p.read_bytes() for p in tmp_path.iterdir()] == [b"old"]
 
 
-@pytest.mark.parametrize("content", [b"", b"random bytes", b"PK\x03\x04 but no archive"])
-def test_files_that_are_not_weights(tmp_path, content):
-    path = tmp_path / "encoder.pt"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=r"encoder\.pt"):
-        rundir.load_weights(path, "encoder")
-
-
-def test_weights_that_need_code_are_not_loaded(tmp_path):
-    path = tmp_path / "encoder.pt"
-    torch.save({"kind": "encoder", "state": CustomClass()}, path)
-    with pytest.raises(UserError, match=r"encoder\.pt"):
-        rundir.load_weights(path, "encoder")
-
-
-class CustomClass:
-    """Something that only a pickle can hold."""
+def test_a_link_stays_one_and_a_file_keeps_its_mode(tmp_path):
+    (tmp_path / "there").write_bytes(b"old")
+    (tmp_path / "there").chmod(0o600)
+    (tmp_path / "link").symlink_to("there")
+    write_atomically(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "there").read_bytes() == b"new"
+    assert (tmp_path / "there").stat().st_mode & 0o777 == 0o600

@@ -1,6 +1,7 @@
 """The scripts as a user runs them."""
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -9,14 +10,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import TINY
-from PIL import Image
+from conftest import TINY, only_run
 
 import batches
-from options import ENCODER
+from autoencoding import EncoderCard, read_encoder
+from classification import ModelCard
+from harness.files import read_json
+from harness.rundir import Config
+from harness.weights import load_weights
 from plot import main as plot
-from predict import main as predict
 from pretrain_autoencoder import main as pretrain
+from recipes import Setup
 from train_baseline import main as baseline
 from train_pretrained import main as pretrained
 
@@ -29,6 +33,7 @@ SCRIPTS = [
     "plot",
     "predict",
     "benchmark",
+    "export",
 ]
 
 
@@ -67,6 +72,11 @@ def test_help_is_instant(script):
         ["--label-smoothing", "1"],
         ["--precision", "fp8"],
         ["--epoch", "3"],
+        ["--threads", str(10**12)],
+        ["--shift", str(10**9)],
+        ["--width", "1e3"],
+        ["--epochs", str(10**30)],
+        ["--tta-shift", "30"],
     ],
 )
 def test_bad_options(fails, options):
@@ -75,39 +85,57 @@ def test_bad_options(fails, options):
 
 
 def test_a_folder_without_data(fails, tmp_path, monkeypatch):
-    monkeypatch.setattr("urllib.request.urlopen", refuse)
-    line = fails(baseline, "--data-dir", tmp_path / "none", "--run-dir", tmp_path / "run")
-    assert "--data-dir" in line
-    assert not (tmp_path / "run").exists()
+    monkeypatch.setattr("urllib.request.OpenerDirector.open", refuse)
+    place = ["--data-dir", tmp_path / "none", "--runs-dir", tmp_path / "runs"]
+    assert "--data-dir" in fails(baseline, *place)
+    assert not (tmp_path / "runs").exists()
 
 
-def refuse(url, timeout):
+def refuse(*args, **kwargs):
     raise OSError("no network")
 
 
-def test_a_run_directory_that_cannot_be_one(fails, tmp_path):
+def test_a_runs_directory_that_cannot_be_one(fails, tmp_path):
     (tmp_path / "file").write_text("")
-    assert "file" in fails(baseline, *TINY, "--run-dir", tmp_path / "file" / "run")
+    assert "file" in fails(baseline, *TINY, "--runs-dir", tmp_path / "file")
+
+
+def state_of(folder, name, card):
+    return load_weights(folder / name, card, "")[0]
 
 
 def test_the_pretrained_arm(autoencoder_dir, tmp_path):
-    encoder = autoencoder_dir / "encoder.pt"
-    pretrained([*TINY, "--encoder", str(encoder), "--freeze-encoder", "--run-dir", str(tmp_path)])
-    kept = torch.load(encoder)["state"]
-    state = torch.load(tmp_path / "model.pt")["state"]
+    file = autoencoder_dir / "encoder.safetensors"
+    pretrained([*TINY, "--encoder", str(file), "--freeze-encoder", "--runs-dir", str(tmp_path)])
+    kept, source = read_encoder(file)
+    state = state_of(only_run(tmp_path), "model.safetensors", ModelCard)
     changed = {name for name, value in kept.items() if (state[f"encoder.{name}"] != value).any()}
     # Weights stay; statistics are taken anew, since pretraining saw corrupted images.
     statistics = ("running_mean", "running_var", "num_batches_tracked")
     assert changed == {name for name in kept if name.endswith(statistics)}
-    config = json.loads((tmp_path / "config.json").read_text())
-    assert config["options"]["encoder"]["corruption"] == "mask"
-    assert len(config["options"]["encoder"]["sha256"]) == 64
+    setup = read_json(only_run(tmp_path) / "config.json", Config[Setup]).setup
+    assert setup.encoder == source
+    assert setup.encoder.recipe.corruption == "mask"
+    assert only_run(tmp_path) == setup.folder(tmp_path)
+    assert setup.name == "pretrained-digits-frozen-epochs2-width0.1-from-epochs2"
+
+
+def test_by_default_it_starts_from_the_default_pretraining(tmp_path):
+    options = ["--dataset", "digits", "--width", "0.05", "--runs-dir", str(tmp_path)]
+    pretrain([*options, "--batch-size", "2000"])
+    (folder,) = tmp_path.iterdir()
+    folder.rename(tmp_path / "autoencoder-digits-width0.05")
+    pretrained([*options, "--epochs", "1", "--skip-test"])
+    assert list(tmp_path.glob("pretrained-*/seed0/metrics.json"))
 
 
 def test_a_frozen_random_encoder_has_statistics(tmp_path):
-    baseline([*TINY, "--freeze-encoder", "--skip-test", "--run-dir", str(tmp_path)])
-    state = torch.load(tmp_path / "model.pt")["state"]
+    baseline([*TINY, "--freeze-encoder", "--skip-test", "--runs-dir", str(tmp_path)])
+    state = state_of(only_run(tmp_path), "model.safetensors", ModelCard)
     assert (state["encoder.stage1.1.running_var"] != 1).all()
+    metrics = json.loads((only_run(tmp_path) / "metrics.json").read_text())
+    assert metrics.get("test") is None
+    assert not (only_run(tmp_path) / "predictions.npz").exists()
 
 
 def test_the_arms_are_paired(autoencoder_dir, tmp_path, monkeypatch):
@@ -116,16 +144,16 @@ def test_the_arms_are_paired(autoencoder_dir, tmp_path, monkeypatch):
 
     seen = []
 
-    def stop(run, model, recipe, compute, *, epoch_of, **others):
-        first = next(iter(epoch_of(0)))
-        seen.append((first, model.classifier[-1].weight.clone(), model.encoder))
+    def stop(run, task, recipe, compute):
+        first = next(iter(task.epoch(0)))
+        seen.append((first, task.model.classifier[-1].weight.clone(), task.model.encoder))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(classification, "fit", stop)
-    encoder = ["--encoder", str(autoencoder_dir / "encoder.pt")]
+    encoder = ["--encoder", str(autoencoder_dir / "encoder.safetensors")]
     for main, options in ((baseline, []), (pretrained, encoder)):
         with pytest.raises(SystemExit):
-            main([*TINY, *options, "--run-dir", str(tmp_path / main.__module__)])
+            main([*TINY, *options, "--runs-dir", str(tmp_path / main.__module__)])
     ((images, labels), head, start), ((images2, labels2), head2, start2) = seen
     assert torch.equal(images, images2)
     assert torch.equal(labels, labels2)
@@ -134,36 +162,37 @@ def test_the_arms_are_paired(autoencoder_dir, tmp_path, monkeypatch):
 
 
 def test_a_missing_encoder_is_an_error(fails, tmp_path):
-    line = fails(pretrained, *TINY, "--encoder", tmp_path / "encoder.pt")
-    assert "pretrain_autoencoder.py" in line
+    for options in ([], ["--encoder", tmp_path / "encoder.safetensors"]):
+        line = fails(pretrained, *TINY, "--runs-dir", tmp_path, *options)
+        assert "encoder.safetensors' is missing: pretrain_autoencoder.py makes it" in line
 
 
 def test_a_classifier_is_no_encoder(fails, baseline_dir):
-    line = fails(pretrained, *TINY, "--encoder", baseline_dir / "model.pt")
-    assert "'alexnet'" in line
+    line = fails(pretrained, *TINY, "--encoder", baseline_dir / "model.safetensors")
+    assert "'classifier'" in line
 
 
 def test_an_encoder_of_another_width(fails, autoencoder_dir, tmp_path):
-    options = [*TINY, "--width", 0.2, "--run-dir", tmp_path]
-    line = fails(pretrained, *options, "--encoder", autoencoder_dir / "encoder.pt")
+    options = [*TINY, "--width", 0.2, "--runs-dir", tmp_path]
+    line = fails(pretrained, *options, "--encoder", autoencoder_dir / "encoder.safetensors")
     assert "--width" in line
 
 
 def test_without_corruption_or_skips(tmp_path):
-    options = ["--corruption", "none", "--no-skips", "--train-fraction", "0.1"]
-    pretrain([*TINY, *options, "--run-dir", str(tmp_path)])
-    assert torch.load(tmp_path / "encoder.pt")["condition"] == "none-noskips-images10"
-    config = json.loads((tmp_path / "config.json").read_text())
-    assert config["data"]["train_images"] == 138  # of 1,375
+    options = ["--corruption", "none", "--no-skips", "--image-fraction", "0.1"]
+    pretrain([*TINY, *options, "--runs-dir", str(tmp_path)])
+    config = read_json(only_run(tmp_path) / "config.json", Config[Setup])
+    assert config.setup.name == "autoencoder-digits-none-noskips-images10-epochs2-width0.1"
+    assert config.data.train_images == 138  # of 1,375
 
 
 def test_normalised_patches(tmp_path, autoencoder_dir):
-    assert torch.load(autoencoder_dir / "encoder.pt")["condition"] == ENCODER
-    pretrain([*TINY, "--target", "pixels", "--run-dir", str(tmp_path)])
-    assert torch.load(tmp_path / "encoder.pt")["condition"] == "mask"
+    pretrain([*TINY, "--target", "pixels", "--runs-dir", str(tmp_path)])
+    card = load_weights(only_run(tmp_path) / "encoder.safetensors", EncoderCard, "")[1]
+    assert card.recipe.target == "pixels"
     losses = [
         json.loads((folder / "metrics.json").read_text())["valid"]["loss"]
-        for folder in (tmp_path, autoencoder_dir)
+        for folder in (only_run(tmp_path), autoencoder_dir)
     ]
     assert losses[0] != losses[1]
     with np.load(autoencoder_dir / "reconstructions.npz") as arrays:
@@ -173,28 +202,51 @@ def test_normalised_patches(tmp_path, autoencoder_dir):
     assert error < np.square(original.mean() - original)[hidden].mean()
 
 
-def test_predict_reads_dark_things_on_light_ground_too(baseline_dir, tmp_path, capsys):
-    from data import load_dataset
-
-    dataset = load_dataset("digits", "nowhere")
-    pixels = dataset.test_images[0].numpy()
-    paths = [str(tmp_path / name) for name in ("dark.png", "light.png")]
-    Image.fromarray(pixels).save(paths[0])
-    Image.fromarray(255 - pixels).save(paths[1])
-    predict([*paths, "--model", str(baseline_dir / "model.pt"), "--top", "1"])
-    dark, light = capsys.readouterr().out.splitlines()
-    assert dark.split(": ")[1] == light.split(": ")[1]
-
-
-@pytest.mark.parametrize("name", ["missing.png", "text.png"])
-def test_predict_refuses_what_is_no_image(fails, baseline_dir, tmp_path, name):
-    (tmp_path / "text.png").write_text("no image")
-    assert name in fails(predict, tmp_path / name, "--model", baseline_dir / "model.pt")
-
-
 def test_plot_without_runs(fails, tmp_path):
     assert "train first" in fails(plot, "--runs-dir", tmp_path / "runs")
 
 
 def test_patches_match_the_last_stages_grid():
     assert batches.SIZE // batches.PATCH == 7
+
+
+def shell(command, **environment):
+    """What a shell command gives, with this Python as `python`."""
+    python = f"{sys.executable} -W error::BytesWarning"
+    return subprocess.run(
+        ["bash", "-c", command.replace("python ", f"{python} ", 1)],
+        capture_output=True,
+        cwd=HERE,
+        env=os.environ | environment,
+    )
+
+
+def test_closed_streams_fail_nothing(baseline_dir):
+    runs_dir = baseline_dir.parent.parent
+    command = f"python train_baseline.py {' '.join(TINY)} --runs-dir {runs_dir}"
+    for redirection in (">&-", ">&- 2>&-", "2>&-"):
+        assert shell(f"{command} {redirection}").returncode == 0
+
+
+def test_a_full_stream_is_one_line():
+    result = shell("python study.py --dry-run --runs-dir nowhere > /dev/full")
+    assert result.returncode == 2
+    assert b"No space left" in result.stderr
+    assert result.stderr.count(b"\n") == 1
+
+
+def test_any_encoding_takes_any_character(tmp_path):
+    """File names hold any character, and so may what is said of them."""
+    name = tmp_path / "Mäntel–女.safetensors"
+    command = f"python train_pretrained.py --encoder '{name}'"
+    result = shell(command, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert result.returncode == 2
+    assert result.stderr.count(b"\n") == 1
+    assert b"is missing" in result.stderr
+
+
+def test_a_line_break_in_a_file_name_breaks_no_line(tmp_path):
+    result = shell(f"python train_pretrained.py --encoder $'{tmp_path}/a\\nb\\x1b[2J'")
+    assert result.returncode == 2
+    assert result.stderr.count(b"\n") == 1
+    assert b"\x1b" not in result.stderr

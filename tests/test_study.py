@@ -1,141 +1,231 @@
-"""The study: which runs it does, on what, and what README says of them."""
+"""The study: which runs it does, on what, and what its page says of them."""
 
-import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 from distributed import LocalCluster
-from test_report import first_images_wrong, write_run
+from filelock import FileLock
+from made_up import DATA, first_images_wrong, write_run
+from msgspec.structs import replace
 
-import arms
 import train_baseline
-import train_pretrained
-from answers import answer, study_answers
-from arms import PRETRAINED, PRETRAINED_SHORT, SCRATCH, SCRATCH_SHORT, STUDIES, Cell, Study, cells
-from contrasts import Contrast, contrasts
-from jobs import Estimate, Job, classifier_job, encoder_job, missing
-from options import default_run_dir, percent
+from data import load_dataset
+from harness.files import read_json, write_json
+from harness.rundir import LOCK, Config
 from plot import main as plot
-from results import core_seconds, epochs_to, find_runs
+from recipes import ENCODER, ClassifierRecipe, Machine, Setup
+from report.pairs import epochs_to
+from report.runs import core_seconds, find_runs
+from studies import first_round, grid
+from studies.cells import PRETRAINED, SCRATCH, Arm, Block, Cell, Round, Study
+from studies.comparisons import compare, main_comparison
+from studies.extra import CLASSICAL, PROBES
+from studies.first_round import (
+    EXTRA,
+    PRETRAINED_SHORT,
+    ROUND_1,
+    ROUND_1_BLOCK,
+    SCRATCH_SHORT,
+)
+from studies.grid import FASHION, STUDIES
+from studies.jobs import Estimate, Job, Place, do, missing
+from studies.page import answer, study_page
+from studies.search import best, choice_by_few, search_block, trials
+from studies.sections import by_epochs, tried
 from study import main as study
-from study_report import epochs_table, ingredients_part, tried_table
 
-SMALL = ("--dataset", "digits", "--width", "0.1", "--flip", "none")
+HERE = Path(__file__).parents[1]
+PRIMARY = FASHION.blocks[0]
+TINY = Round(
+    {"dataset": "digits", "width": 0.1, "validations": 1},
+    {0.1: ({"epochs": 2}, {"epochs": 2}), 1.0: ({"epochs": 1}, {"epochs": 1})},
+)
+FAST = Arm("pretrained", pretraining={"epochs": 1})
 
 
-def tiny_study(*blocks, options=SMALL) -> Study:
-    return Study({0.1: 2, 1.0: 1}, 1, 1, options, blocks)
+def block(*cells, name="primary", round_=TINY) -> Block:
+    return Block(name, "?", round_, tuple(cells), (((FAST, SCRATCH),),))
+
+
+def tiny_study(*blocks) -> Study:
+    return Study("demo/runs", TINY, Round({}, {}), (), tuple(blocks))
 
 
 @pytest.fixture
 def tiny(monkeypatch):
     """Two runs that need nothing and, after an encoder, one that does."""
-    blocks = (cells((SCRATCH,), {0.1: 2}), (Cell(PRETRAINED, 0.1, 1),))
-    monkeypatch.setitem(STUDIES, "digits", tiny_study(*blocks))
+    cells = (*TINY.cells((SCRATCH,), {0.1: 2}), TINY.cell(FAST, 0.1, (0,)))
+    monkeypatch.setitem(STUDIES, "digits", tiny_study(block(*cells)))
+    return {"scratch": cells[0], "pretrained": cells[1]}
 
 
-def missing_of(plan: Study, runs_dir, seeds: int):
-    return missing(plan.blocks, plan, runs_dir, range(seeds), list(plan.epochs))
+def missing_of(blocks, runs_dir, *part):
+    return missing(blocks, find_runs(runs_dir), runs_dir, *part)
 
 
-def finish(job: Job):
-    job.folder.mkdir(parents=True)
-    for name in ("metrics.json", job.result):
-        (job.folder / name).write_text("{}")
-    (job.folder / "history.csv").write_text("epoch,seconds\n1,30\n2,34\n")
+def finish(job: Job, **seconds):
+    write_run(job.runs_dir, job.setup, **seconds)
+    if job.setup.kind == "autoencoder":
+        (job.folder / ENCODER).write_bytes(b"")
 
 
-def test_encoders_come_before_what_starts_from_them(tmp_path):
-    block = cells((SCRATCH, PRETRAINED), {0.1: 3, 1.0: 1})
-    encoders, classifiers = missing_of(tiny_study(block), tmp_path, 2)
-    assert [job.condition for job in encoders] == [f"autoencoder/{arms.BEST}"] * 2
-    assert encoders[0].options[-2:] == ("--epochs", "3")
-    assert [job.seed for job in classifiers] == [0, 0, 0, 0, 1, 1]
-    assert classifiers[2].options[-2:] == ("--encoder", str(encoders[0].folder / "encoder.pt"))
+def names(wave) -> list[str]:
+    return [job.name for job in wave]
 
 
-def test_only_what_is_missing_is_run(tmp_path):
-    block = cells((SCRATCH, PRETRAINED), {0.1: 1})
-    plan = tiny_study(block)
-    encoders, classifiers = missing_of(plan, tmp_path, 1)
-    for job in (*encoders, *classifiers):
-        finish(job)
-    assert missing_of(plan, tmp_path, 1) == []
-    # Weights are not in git: an encoder is made again only for a classifier that needs it.
-    (encoders[0].folder / "encoder.pt").unlink()
-    assert missing_of(plan, tmp_path, 1) == []
-    shutil.rmtree(classifiers[1].folder)
-    assert missing_of(plan, tmp_path, 1) == [encoders, classifiers[1:]]
+# ------------------------------------------------------------------ the grid
 
 
-def test_an_encoder_is_made_once_for_all_blocks(tmp_path):
-    blocks = (cells((PRETRAINED,), {0.1: 1}), cells((PRETRAINED,), {1.0: 1}))
-    waves = missing_of(tiny_study(*blocks), tmp_path, 1)
-    assert [len(wave) for wave in waves] == [1, 1, 1]
+def test_every_run_is_in_the_grid():
+    """Nothing that was run is left out of STUDY.md."""
+    runs = find_runs(HERE / "runs")
+    cells = [cell for each in FASHION.blocks for cell in each.cells]
+    cells += [trial.cell for trial in trials(FASHION, runs)]
+    known = {(cell.name, seed) for cell in cells for seed in cell.seeds}
+    known |= {
+        (setup.name, seed)
+        for cell in cells
+        for seed in cell.seeds
+        if (setup := cell.pretraining(seed))
+    }
+    found = {(run.name, run.seed) for of_name in runs.values() for run in of_name}
+    assert not found - known
 
 
-def test_some_label_fractions_only(tmp_path, fails):
-    plan = tiny_study(cells((SCRATCH,), {0.1: 2, 1.0: 2}))
-    (wave,) = missing(plan.blocks, plan, tmp_path, range(2), [1.0])
-    assert [job.condition for job in wave] == ["baseline/labels100"] * 2
-    assert "choose from" in fails(study, "--dataset", "digits", "--label-fractions", 0.2)
+def test_the_first_round_is_finished():
+    for each in ("round1", "ablation"):
+        assert missing_of([FASHION.block(each)], HERE / "runs") == []
 
 
-def test_the_time_left(tmp_path):
-    plan = tiny_study(cells((SCRATCH,), {0.1: 3, 1.0: 1}))
-    (wave,) = missing_of(plan, tmp_path, 3)
-    assert "no estimate" in Estimate(plan, tmp_path).left(wave, 1)
-    finish(wave[0])  # 64 s for 2 epochs of a tenth: 320 s a pass
-    (wave,) = missing_of(plan, tmp_path, 3)
-    estimate = Estimate(plan, tmp_path)
-    assert [estimate.seconds(job) for job in wave] == [320, 64, 64]
-    assert estimate.left(wave, 2) == "about 0 h 04 min left"  # 224 s
+def test_the_primary_cells():
+    names = {cell.name for cell in PRIMARY.cells}
+    assert len(PRIMARY.cells) == len(names) == 14
+    assert {"baseline", "pretrained", "baseline-labels10-epochs30"} <= names
+    assert {cell.seeds for cell in PRIMARY.cells} == {tuple(range(10))}
+    for cell in PRIMARY.cells:
+        assert cell.recipe.label_fraction in grid.PROTOCOL
+        assert not cell.recipe.skip_test
+
+
+def test_the_main_job_is_the_cell_with_all_labels():
+    main_job = Setup(recipe=ClassifierRecipe(seed=3))
+    assert PRIMARY.cell(SCRATCH, 1.0).setup(3).differences(main_job) == []
 
 
 def test_scratch_with_the_pretrainings_epochs_sees_as_many_images():
-    plan = tiny_study(cells((arms.EXTRA,), {0.1: 1}))
-    assert plan.epochs_of(next(plan.cells())) == 2 + 3 * 10  # of a tenth of the images
+    assert ROUND_1.cell(EXTRA, 0.01).recipe.epochs == 100 + 30 * 100  # of a hundredth of the images
 
 
 def test_a_short_arm_has_a_tenth_of_the_epochs_rounded_up():
-    plan = tiny_study(cells((arms.SCRATCH_SHORT,), {0.1: 1}))
-    assert plan.epochs_of(next(plan.cells())) == 1
-    assert STUDIES["fashion"].epochs_of(Cell(arms.PRETRAINED_SHORT, 0.01, 1)) == 10
+    assert ROUND_1.cell(SCRATCH_SHORT, 0.01).recipe.epochs == 10
+    assert ROUND_1.cell(PRETRAINED_SHORT, 0.3).recipe.epochs == 2
 
 
-@pytest.mark.parametrize("name", STUDIES)
-def test_conditions_are_named_as_the_scripts_name_them(name, tmp_path):
-    """Options of every cell are accepted, and lead to the same folder without --run-dir."""
-    for cell in STUDIES[name].cells():
-        if cell.arm.tried:
-            continue
-        job = classifier_job(STUDIES[name], cell, 3, tmp_path)
-        script = train_pretrained if cell.arm.encoder else train_baseline
-        args = script.parse_args([*job.options, "--seed", "3"])
-        args.dataset = "fashion"  # which has no name in front
-        # The scripts do not spell the number of epochs.
-        word = "frozen" * args.freeze_encoder if cell.arm.takes_usual_epochs else cell.arm.variant
-        parts = [cell.arm.encoder or "", word]
-        labels = percent("labels", args.label_fraction)
-        family = "pretrained" if cell.arm.encoder else "baseline"
-        assert f"runs/{job.condition}/seed3" == default_run_dir(family, args, *parts, labels)
+def test_an_encoder_has_its_classifiers_width_and_data():
+    cell = STUDIES["digits"].blocks[0].cell(PRETRAINED, 0.1)
+    recipe = cell.pretraining(4).recipe
+    assert (recipe.width, recipe.dataset, recipe.flip, recipe.seed) == (0.1, "digits", "none", 4)
+
+
+def test_what_is_tried_reads_no_test_set():
+    for arm in first_round.TRIED_1:
+        assert ROUND_1.cell(arm, 0.01).recipe.skip_test
+    assert all(trial.cell.recipe.skip_test for trial in trials(FASHION, {}))
+
+
+# ------------------------------------------------------------------ what is missing
+
+
+def test_encoders_come_before_what_starts_from_them(tmp_path):
+    cells = TINY.cells((SCRATCH, FAST), {0.1: 3, 1.0: 1})
+    first, second = missing_of([block(*cells)], tmp_path, 2)
+    assert names(first[:2]) == [f"autoencoder-digits-epochs1-width0.1/seed{k}" for k in (0, 1)]
+    assert [job.setup.kind for job in first[2:]] == ["baseline"] * 3
+    assert [job.setup.recipe.seed for job in second] == [0, 0, 1]
+    assert second[0].encoder == first[0]
+
+
+def test_only_what_is_missing_is_run(tmp_path):
+    blocks = [block(*TINY.cells((SCRATCH, FAST), {0.1: 1}))]
+    first, second = missing_of(blocks, tmp_path)
+    for job in (*first, *second):
+        finish(job)
+    assert missing_of(blocks, tmp_path) == []
+    # Weights are not in git: an encoder is made again only for a classifier that needs it.
+    (first[0].folder / ENCODER).unlink()
+    assert missing_of(blocks, tmp_path) == []
+    shutil.rmtree(second[0].folder)
+    assert missing_of(blocks, tmp_path) == [first[:1], second]
+
+
+def test_an_encoder_is_made_once_for_all_blocks(tmp_path):
+    blocks = [block(*TINY.cells((FAST,), {budget: 1})) for budget in (0.1, 1.0)]
+    assert [len(wave) for wave in missing_of(blocks, tmp_path)] == [1, 1, 1]
+
+
+def test_some_label_budgets_and_blocks_only(tmp_path, fails):
+    blocks = [block(*TINY.cells((SCRATCH,), {0.1: 2, 1.0: 2}))]
+    (wave,) = missing_of(blocks, tmp_path, None, [1.0])
+    assert names(wave) == [f"baseline-digits-epochs1-width0.1/seed{seed}" for seed in (0, 1)]
+    options = ("--dataset", "digits", "--runs-dir", tmp_path)
+    assert "choose from 0.01, 0.1, 1" in fails(study, *options, "--label-fractions", 0.2)
+    assert "choose from primary" in fails(study, *options, "--blocks", "nothing")
+
+
+def test_blocks_by_number_are_the_first(tmp_path, capsys):
+    study(["--runs-dir", str(tmp_path), "--dry-run", "--blocks", "1", "--seeds", "1"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("15 runs are missing")  # 14 cells and an encoder
+    assert len(lines) == 16
+
+
+def test_the_time_left(tmp_path):
+    blocks = [block(*TINY.cells((SCRATCH,), {0.1: 3, 1.0: 1}))]
+    (wave,) = missing_of(blocks, tmp_path)
+    assert "no estimate" in Estimate(find_runs(tmp_path)).left(wave, 1)
+    finish(wave[0])  # two rows of 30 s on 2 threads, for 2 epochs of a tenth: 600 s a pass
+    (wave,) = missing_of(blocks, tmp_path)
+    estimate = Estimate(find_runs(tmp_path))
+    assert [estimate.seconds(job) for job in wave] == [600, 120, 120]
+    assert estimate.left(wave, 2) == "about 14 core minutes left (0 h 07 min)"
+
+
+def test_few_images_take_less_time():
+    cell = ROUND_1.cell(first_round.FEWER_IMAGES_1, 0.01)
+    assert Job(cell.pretraining(0), Path()).passes == pytest.approx(3)
+
+
+# ------------------------------------------------------------------ runs
 
 
 def test_the_study_runs_what_is_missing(tiny, tmp_path, capsys):
     options = ["--dataset", "digits", "--runs-dir", str(tmp_path)]
     study([*options, "--dry-run"])
-    assert capsys.readouterr().out.count("train_baseline.py --dataset digits") == 2
+    assert capsys.readouterr().out.count("\nbaseline-digits") == 2
     assert not list(tmp_path.iterdir())
     study([*options, "--jobs", "2"])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("4 runs are missing")
-    assert f"[4/4] {PRETRAINED.condition(0.1)}/seed0: test accuracy" in lines[-1]
-    encoder = find_runs(tmp_path)[f"autoencoder/{arms.BEST}"][0]
-    (classifier,) = find_runs(tmp_path)[PRETRAINED.condition(0.1)]
-    assert classifier.config["options"]["encoder"]["seed"] == encoder.seed
+    name = tiny["pretrained"].name
+    assert f"[4/4] {name}/seed0: test accuracy" in lines[-1]
+    (classifier,) = find_runs(tmp_path)[name]
+    assert classifier.setup.encoder.recipe.seed == 0
     assert classifier.history["epoch"] == [2]
     study(options)
     assert capsys.readouterr().out.startswith("0 runs are missing")
+    # A run in a worker, after others there, is the script's, bit for bit.
+    script = ["--dataset", "digits", "--width", "0.1", "--epochs", "2", "--seed", "1"]
+    script += ["--label-fraction", "0.1", "--validations", "1", "--threads", "1"]
+    train_baseline.main([*script, "--runs-dir", str(tmp_path / "script")])
+    there = tiny["scratch"].setup(1)
+    for file in ("metrics.json", "predictions.npz", "model.safetensors"):
+        alone = (there.folder(tmp_path / "script") / file).read_bytes()
+        assert (there.folder(tmp_path) / file).read_bytes() == alone
 
 
 def test_the_study_on_a_dask_cluster(tiny, tmp_path, capsys):
@@ -143,10 +233,10 @@ def test_the_study_on_a_dask_cluster(tiny, tmp_path, capsys):
         options = ["--dataset", "digits", "--runs-dir", str(tmp_path), "--jobs", "2"]
         study([*options, "--backend", "dask", "--scheduler", cluster.scheduler_address])
     assert "[4/4]" in capsys.readouterr().out
-    assert len(find_runs(tmp_path)["baseline/labels10"]) == 2
+    assert len(find_runs(tmp_path)[tiny["scratch"].name]) == 2
 
 
-def test_dask_needs_an_address(fails, tmp_path, monkeypatch):
+def test_dask_needs_an_address(fails, tiny, tmp_path, monkeypatch):
     monkeypatch.setattr("study.CONNECTION_TIMEOUT", 1)
     options = ["--dataset", "digits", "--runs-dir", tmp_path, "--backend", "dask"]
     line = fails(study, *options)
@@ -155,68 +245,231 @@ def test_dask_needs_an_address(fails, tmp_path, monkeypatch):
     assert "no Dask cluster answers" in line
 
 
-def test_a_run_that_fails_is_named(monkeypatch, tmp_path, fails):
-    plan = tiny_study(cells((SCRATCH,), {0.1: 1}), options=(*SMALL, "--schedule", "never"))
-    monkeypatch.setitem(STUDIES, "digits", plan)
-    line = fails(study, "--dataset", "digits", "--runs-dir", tmp_path)
-    assert "baseline/labels10/seed0" in line
-    assert "--schedule" in line
+def test_a_run_that_fails_is_named_and_the_others_go_on(monkeypatch, tmp_path, fails):
+    bad = TINY.cell(Arm("too few labels", {"label_fraction": 0.001}), 0.1, (0,))
+    bad = replace_recipe(bad, label_fraction=0.001)
+    good = TINY.cell(SCRATCH, 0.1, (0,))
+    monkeypatch.setitem(STUDIES, "digits", tiny_study(block(bad, good)))
+    options = ["--dataset", "digits", "--runs-dir", tmp_path, "--backend", "sequential"]
+    line = fails(study, *options)
+    assert f"1 runs failed; the first, {bad.name}/seed0" in line
+    assert "without an image" in line
+    assert list(find_runs(tmp_path)) == [good.name]
 
 
-def pairs(tmp_path, seeds, ours, fraction=0.1):
+def replace_recipe(cell: Cell, **changes) -> Cell:
+    return Cell(cell.arm, replace(cell.recipe, **changes), cell.seeds)
+
+
+def test_images_that_are_missing_are_said_once(monkeypatch, tmp_path, fails):
+    monkeypatch.setattr("data.HTTPS_MIRRORS", {"fashion": []})
+    monkeypatch.setattr("torchvision.datasets.FashionMNIST.mirrors", [])
+    assert "FashionMNIST" in fails(study, "--runs-dir", tmp_path, "--data-dir", tmp_path)
+
+
+def test_a_folder_in_which_another_is_at_work(tiny, tmp_path):
+    job = Job(tiny["scratch"].setup(0), tmp_path)
+    job.folder.mkdir(parents=True)
+    code = f"import sys, filelock; lock = filelock.FileLock({str(job.folder / LOCK)!r}); "
+    code += "lock.acquire(); print('mine', flush=True); sys.stdin.read()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes) as other:
+        other.stdout.readline()
+        outcome = do(job, Place("", Machine(threads=1)))
+        other.stdin.close()
+    assert outcome.status == "skipped"
+    assert not (job.folder / "config.json").exists()
+    assert do(job, Place("", Machine(threads=1))).status == "done"  # the other has ended
+
+
+def test_a_failed_run_frees_its_folder(tmp_path, tiny):
+    job = Job(replace_recipe(tiny["scratch"], label_fraction=0.001).setup(0), tmp_path)
+    assert do(job, Place("", Machine(threads=1))).status == "failed"
+    with FileLock(job.folder / LOCK, timeout=0):
+        pass
+
+
+def test_an_encoder_that_came_out_otherwise_is_noted(tiny, tmp_path, capsys):
+    options = ["--dataset", "digits", "--runs-dir", str(tmp_path), "--backend", "sequential"]
+    cell = tiny["pretrained"]
+    write_run(tmp_path, replace_recipe(cell, epochs=7).setup(0), data=digits_data())
+    study(options)
+    assert "note: the encoder of seed 0 has other weights" in capsys.readouterr().out
+
+
+def digits_data():
+    return replace(DATA, name="digits", digest=load_dataset("digits", "").digest)
+
+
+# Two runs that last for hours.
+LONG_STUDY = """
+import sys
+from studies import cells, grid
+from study import main
+round_ = cells.Round(
+    {"dataset": "digits", "width": 0.1, "epochs": 100_000, "validations": 100_000},
+    {0.1: ({}, {})},
+)
+long = round_.cells((cells.SCRATCH,), {0.1: 2})
+block = cells.Block("primary", "?", round_, long)
+search = cells.Round({}, {})
+grid.STUDIES["digits"] = cells.Study("demo/runs", round_, search, (), (block,))
+main(["--dataset", "digits", "--jobs", "2", "--runs-dir", sys.argv[1]])
+"""
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+def test_workers_end_with_the_study(tmp_path, sent):
+    command = [sys.executable, "-c", LONG_STUDY, str(tmp_path)]
+    nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, cwd=HERE, **nowhere) as process:
+        try:
+            wait_for(lambda: len(list(tmp_path.glob("*/*/history.csv"))) == 2)
+            workers = children_of(process.pid)
+            process.send_signal(sent)
+            process.wait(timeout=60)
+        finally:
+            process.kill()
+    assert len(workers) >= 2
+    wait_for(lambda: not any(map(is_running, workers)))
+
+
+def wait_for(happened, seconds=120):
+    until = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def children_of(pid: int) -> list[int]:
+    found = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for path in found for child in path.read_text().split()]
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+# ------------------------------------------------------------------ the search
+
+
+def write_trials(runs_dir, of, accuracy):
+    for trial in of:
+        for seed in trial.cell.seeds:
+            write_run(runs_dir, trial.cell.setup(seed), valid_accuracy=accuracy(trial))
+
+
+def test_the_search_has_as_many_trials_for_both_arms(tmp_path):
+    budget, favoured = FASHION.search.budgets[0], "batch 16, rate 0.001"
+    for round_of_trials in (18, 18 + 8):
+        found = [t for t in trials(FASHION, find_runs(tmp_path)) if t.cell.budget == budget]
+        assert len(found) == round_of_trials
+        by_arm = [[t for t in found if t.arm == arm] for arm in ("from scratch", "pretrained")]
+        assert len(by_arm[0]) == len(by_arm[1])
+        write_trials(tmp_path, found, lambda t: 0.8 if t.name == favoured else 0.7)
+    last = [t for t in found if t.arm == "pretrained"][-1].cell.recipe
+    assert (last.batch_size, last.learning_rate, last.freeze_encoder) == (16, 1e-3, True)
+    assert best(by_arm[0], find_runs(tmp_path)).name == favoured
+    assert {cell.seeds for cell in search_block(FASHION, {}).cells} == {(100, 101)}
+
+
+def test_few_validation_images_choose_worse(tmp_path):
+    found = list(trials(FASHION, {}))[:9]
+    write_trials(tmp_path, found, lambda t: 0.6 + 0.02 * found.index(t))
+    runs = find_runs(tmp_path)
+    few, more, whole = (choice_by_few(found, runs, images) for images in (2, 20, 50))
+    assert 0.6 < few < more < whole == pytest.approx(0.76)  # 50 are all that there are
+
+
+# ------------------------------------------------------------------ what is said
+
+
+def write_pairs(runs_dir, seeds, wrong, budget=0.1, block_=ROUND_1_BLOCK):
+    """Runs of both arms; of 200 images 40, 41 or 42 are wrong from scratch."""
     for seed in range(seeds):
-        wrong = 40 + seed % 3
-        write_run(tmp_path, SCRATCH.condition(fraction), seed, first_images_wrong(wrong))
-        write_run(tmp_path, PRETRAINED.condition(fraction), seed, first_images_wrong(ours(seed)))
-    return Contrast.of(find_runs(tmp_path), PRETRAINED, SCRATCH, fraction)
+        cells = [block_.round.cell(arm, budget) for arm in (SCRATCH, PRETRAINED)]
+        for cell, count in zip(cells, (40 + seed % 3, wrong(seed)), strict=True):
+            write_run(runs_dir, cell.setup(seed), first_images_wrong(count))
+
+
+def row_of(runs_dir, budget=0.1):
+    (row,) = main_comparison(find_runs(runs_dir)).rows
+    assert row.budget == budget
+    return row
 
 
 def test_a_claim_needs_seeds_and_a_clear_difference(tmp_path):
-    few = answer(pairs(tmp_path / "few", 5, lambda seed: 20))
-    assert "no basis for a claim" in few
-    clear = answer(pairs(tmp_path / "clear", 6, lambda seed: 20))
-    assert "**pretraining helps** over 6 paired seeds: +10.50 points" in clear  # of 200 images
-    assert "p = 0.031" in clear  # 2 / 2**6
-    assert "after 1 of the 2 epochs **no difference was found** on validation: +0.00" in clear
-    harm = answer(pairs(tmp_path / "harm", 6, lambda seed: 60))
-    assert "**pretraining harms**" in harm
-    none = answer(pairs(tmp_path / "none", 6, lambda seed: 40 + 5 * (-1) ** seed))
-    assert "**no difference was found with pretraining** over" in none
+    write_pairs(tmp_path / "few", 5, lambda seed: 20)
+    few = row_of(tmp_path / "few")
+    assert (few.judged.verdict, few.is_tested) == ("undecided", False)
+    write_pairs(tmp_path / "clear", 6, lambda seed: 20)
+    clear = row_of(tmp_path / "clear").judged
+    assert clear.verdict == "helps"
+    assert clear.difference.mean == pytest.approx(0.105)  # of 200 images
+    assert clear.difference.p == clear.p == 2 / 2**6
+    write_pairs(tmp_path / "harm", 6, lambda seed: 60)
+    assert row_of(tmp_path / "harm").judged.verdict == "harms"
+    write_pairs(tmp_path / "none", 6, lambda seed: 40 + 5 * (-1) ** seed)
+    assert row_of(tmp_path / "none").judged.verdict == "undecided"
+    write_pairs(tmp_path / "same", 6, lambda seed: 40 + seed % 3)
+    assert row_of(tmp_path / "same").judged.verdict == "equivalent within the margin"
 
 
-def test_the_answer_in_short(tmp_path):
-    for fraction, wrong in ((0.01, 20), (0.1, 40), (1.0, 40)):
-        pairs(tmp_path, 6, lambda seed, wrong=wrong: wrong + 2 * (seed % 2), fraction)
-    pairs(tmp_path, 5, lambda seed: 20, 0.3)  # too few seeds
-    lines = study_answers(find_runs(tmp_path))
-    assert lines[0] == (
-        "In short, in points of test accuracy beside as many epochs from scratch: with the study's "
-        "epochs, **pretraining helps** at 1% (+10.00) of the labels, and **no difference was "
-        "found** at 10% (+0.00) and 100% (+0.00) of the labels."
-    )
+def test_verdicts_are_corrected_for_their_family(tmp_path):
+    for budget, wrong in ((0.01, 20), (0.1, 40), (1.0, 40)):
+        write_pairs(tmp_path, 6, lambda seed, wrong=wrong: wrong + 2 * (seed % 2), budget)
+    rows = answer(find_runs(tmp_path))["rows"]
+    assert [row.budget for row in rows] == [0.01, 0.1, 1.0]
+    assert rows[0].judged.difference.p == 2 / 2**6
+    assert rows[0].judged.p == 3 * 2 / 2**6
+    assert {row.judged.verdict for row in rows} == {"undecided"}
+
+
+def test_the_protocol_takes_over_from_the_first_round(tmp_path):
+    write_pairs(tmp_path, 10, lambda seed: 20, 0.1)
+    assert answer(find_runs(tmp_path))["first_round"]  # this cell is both rounds'
+    write_pairs(tmp_path, 9, lambda seed: 20, 0.001, PRIMARY)
+    found = answer(find_runs(tmp_path))
+    assert not found["first_round"]
+    incomplete, complete = found["rows"]
+    assert (incomplete.budget, incomplete.judged.verdict) == (0.001, "undecided")
+    # One of seven, of which the others count as p = 1.
+    assert complete.judged.p == pytest.approx(7 * 2 / 2**10)
+    assert complete.judged.verdict == "helps"
+    page = study_page(find_runs(tmp_path), "img")
+    assert "| 0.1 % | 500 | 79.50 ± 0.43 | 90.00 ± 0.00 |" in page
+    assert "| 9 | undecided (incomplete) |" in page
+    assert "| 0.3 % | 250 | – | – |" in page
+
+
+def test_there_is_no_answer_without_a_pair(tmp_path):
+    assert answer({}) is None
+    assert "No finished pair" in study_page({}, "img")
+    write_run(tmp_path, PRIMARY.cell(SCRATCH, 1.0).setup(0))
+    assert answer(find_runs(tmp_path)) is None
 
 
 def test_a_short_arm_is_compared_with_short_scratch(tmp_path):
     for seed in range(6):
-        write_run(tmp_path, SCRATCH.condition(0.1), seed)
-        write_run(tmp_path, SCRATCH_SHORT.condition(0.1), seed, first_images_wrong(40 + seed))
-        write_run(tmp_path, PRETRAINED_SHORT.condition(0.1), seed, first_images_wrong(20))
-    text = answer(Contrast.of(find_runs(tmp_path), PRETRAINED_SHORT, SCRATCH_SHORT, 0.1))
-    assert "With 10% of the labels and a tenth of the epochs (2) **pretraining helps**" in text
-    assert "+11.25 points" in text  # 22.5 of 200 images
-    assert "Learning speed" not in text
+        write_run(tmp_path, ROUND_1.cell(SCRATCH, 0.1).setup(seed))
+        for arm, wrong in ((SCRATCH_SHORT, 40 + seed), (PRETRAINED_SHORT, 20)):
+            write_run(tmp_path, ROUND_1.cell(arm, 0.1).setup(seed), first_images_wrong(wrong))
+    (row,) = compare(find_runs(tmp_path), ROUND_1_BLOCK, first_round.AGAINST_SCRATCH_1)
+    assert (row.arm, row.control, row.epochs) == (PRETRAINED_SHORT, SCRATCH_SHORT, "3")
+    assert row.judged.difference.mean == pytest.approx(0.1125)  # 22.5 of 200 images
 
 
-def test_an_ingredient_is_told_beside_an_arm_without_it(tmp_path):
+def test_arms_are_told_beside_each_other(tmp_path):
     for seed in range(6):
-        write_run(tmp_path, arms.EXTRA.condition(0.1), seed, first_images_wrong(30 + seed % 2))
-        write_run(tmp_path, PRETRAINED.condition(0.1), seed, first_images_wrong(20))
-    (contrast,) = contrasts(find_runs(tmp_path), STUDIES["fashion"], arms.INGREDIENTS)
-    subject = "pretraining instead of as many steps more on the labelled images"
-    assert f"**{subject} helps** over 6 paired seeds: +5.25 points" in answer(contrast)
-    (row,) = ingredients_part([contrast])[4:5]
+        for arm, wrong in ((EXTRA, 30 + seed % 2), (PRETRAINED, 20)):
+            write_run(tmp_path, ROUND_1.cell(arm, 0.1).setup(seed), first_images_wrong(wrong))
+    page = study_page(find_runs(tmp_path), "img")
     name = "from scratch, with the pretraining's epochs"
-    assert row.startswith(f"| pretrained | {name} | 10% | 6 | +5.25 |")
+    assert f"| pretrained | {name} | 10 % | 6 | +5.25 |" in page
 
 
 @pytest.mark.parametrize(
@@ -225,75 +478,96 @@ def test_an_ingredient_is_told_beside_an_arm_without_it(tmp_path):
 )
 def test_epochs_to_an_accuracy(tmp_path, goal, epochs):
     # 10 % by chance, 50 % after an epoch, 90 % after two: 30 % lies half way up to the first.
-    write_run(tmp_path, SCRATCH.condition(1.0), 0)
-    (run,) = find_runs(tmp_path)[SCRATCH.condition(1.0)]
+    cell = ROUND_1.cell(SCRATCH, 1.0)
+    write_run(tmp_path, cell.setup(0))
+    (run,) = find_runs(tmp_path)[cell.name]
     assert epochs_to(run, goal) == pytest.approx(epochs)
 
 
-def test_readme_shows_the_study(tmp_path):
-    pairs(tmp_path / "runs" / "study", 6, lambda seed: 20)
-    pairs(tmp_path / "runs" / "study", 2, lambda seed: 20, fraction=1.0)
-    readme = tmp_path / "README.md"
-    folders = ["--runs-dir", str(tmp_path / "runs"), "--img-dir", str(tmp_path / "img")]
-    plot([*folders, "--readme", str(readme), "--data-dir", str(tmp_path)])
-    text = readme.read_text()
+def test_the_page_shows_the_first_round(tmp_path):
+    runs_dir = tmp_path / "runs"
+    write_pairs(runs_dir, 6, lambda seed: 20)
+    write_pairs(runs_dir, 2, lambda seed: 20, budget=1.0)
+    for seed in range(6):
+        write_run(runs_dir, ROUND_1.cell(PRETRAINED, 0.1).pretraining(seed))
+    pages = {"--readme": "README.md", "--study-page": "STUDY.md", "--results": "results.csv"}
+    options = [word for name, file in pages.items() for word in (name, str(tmp_path / file))]
+    folders = ["--runs-dir", str(runs_dir), "--img-dir", str(tmp_path / "img")]
+    plot([*folders, *options, "--data-dir", str(tmp_path)])
+    text = (tmp_path / "STUDY.md").read_text()
     assert "| from scratch | 79.50 ± 0.45 (6) | 79.75 ± 0.35 (2) |" in text
-    assert "| pretrained | from scratch | 10% | 6 | +10.50 |" in text
-    assert "| too few seeds | – |" in text
-    assert "| all | 16 | 0.53 |" in text  # 16 runs of 60 s on 2 threads
-    names = {path.name for path in (tmp_path / "img").iterdir()}
-    pictures = ("label_efficiency", "paired_differences", "learning_speed", "class_differences")
-    assert {f"{picture}.png" for picture in pictures} <= names
+    assert "| pretrained | from scratch | 10 % | 6 | +10.50 |" in text
+    assert "| too few seeds |" in text
+    assert "All 22 finished runs together took 0.7 hours" in text  # of 60 s on 2 threads
+    drawn = {path.name for path in (tmp_path / "img").iterdir()}
+    pictures = ("label_efficiency", "gain", "learning_speed", "class_differences", "cost")
+    assert {f"{picture}.png" for picture in pictures} <= drawn
     # 4, 5 or 5 of its 20 images are wrong from scratch, and 2 pretrained.
     assert "| T-shirt/top | +13.33 (" in text
-    assert "10%: points | p |" in text
-    assert "| 10% | 6 | 2 | 2.0 | 2.0 | +0.0 |" in text  # epochs, and those to 99 % of the last
-    assert "100%: points" not in text  # two pairs are no basis
+    assert "| Class name | 10 % | p |\n" in text  # two pairs are no basis
+    # Epochs, and those to 99 % of the last.
+    assert "| 10 % | 6 | 30 | 2.0 | 2.0 | +0.0 |" in text
+    assert "| 10 % | 2.0 | 2.0 | 2.0 | 2.0 | 1.1 |" in text  # core minutes
 
 
 def test_what_was_tried_is_told_by_validation(tmp_path):
     for seed in range(2):
-        write_run(tmp_path, SCRATCH.condition(0.01), seed)
-        for arm, accuracy in ((PRETRAINED, 0.92), (arms.SLOW_ENCODER, 0.93)):
-            folder = write_run(tmp_path, arm.condition(0.01), seed)
-            metrics = json.loads((folder / "metrics.json").read_text())
-            metrics["valid"]["accuracy"] = accuracy
-            metrics["test"] = None
-            (folder / "metrics.json").write_text(json.dumps(metrics))
-    rows = [line for line in tried_table(find_runs(tmp_path), STUDIES["fashion"]) if "|" in line]
-    assert rows[2:] == [
-        "| pretrained, the encoder at 0.3 of the rate | 2 | 91.00 | 93.00 | +2.00 | – |",
-        "| pretrained | 2 | 91.00 | 92.00 | +1.00 | – |",
-    ]
+        cells = ((SCRATCH, 0.91), (PRETRAINED, 0.92), (first_round.SLOW_ENCODER, 0.93))
+        for arm, accuracy in cells:
+            setup = ROUND_1.cell(arm, 0.01).setup(seed)
+            write_run(tmp_path, setup, valid_accuracy=accuracy)
+    rows = tried(find_runs(tmp_path), ROUND_1_BLOCK)
+    assert [row["arm"] for row in rows] == [first_round.SLOW_ENCODER.name, "pretrained"]
+    assert rows[0]["means"] == pytest.approx([0.91, 0.93])
+    assert "0.3 of the rate | 2 | 91.00 | 93.00 | +2.00 |" in study_page(find_runs(tmp_path), "img")
 
 
 def test_other_numbers_of_epochs_are_told_over_the_same_seeds(tmp_path):
-    for arm, seeds in ((arms.SCRATCH_HALF, 3), (SCRATCH, 4), (arms.SCRATCH_TWICE, 2)):
+    for arm, seeds in ((first_round.SCRATCH_HALF, 3), (SCRATCH, 4), (first_round.SCRATCH_TWICE, 2)):
         for seed in range(seeds):
-            folder = write_run(tmp_path, arm.condition(0.01), seed)
-            metrics = json.loads((folder / "metrics.json").read_text())
-            metrics["valid"]["accuracy"] = 0.8 + 0.1 * seed
-            (folder / "metrics.json").write_text(json.dumps(metrics))
-    lines = epochs_table(find_runs(tmp_path), STUDIES["fashion"])
-    assert "| 1% | 2 | 85.00 (2) | 85.00 (2) | 85.00 (2) |  |  |" in lines
+            setup = ROUND_1.cell(arm, 0.01).setup(seed)
+            write_run(tmp_path, setup, valid_accuracy=0.8 + 0.1 * seed)
+    (row,) = by_epochs(find_runs(tmp_path), ROUND_1_BLOCK)
+    assert row["seeds"] == 2
+    assert row["columns"] == [
+        (pytest.approx(0.85), 50),
+        (pytest.approx(0.85), 100),
+        (pytest.approx(0.85), 200),
+        None,
+        None,
+    ]
 
 
-def test_few_images_take_less_time(tmp_path):
-    cell = Cell(arms.FEWER_IMAGES, 0.01, 1)
-    job = encoder_job(STUDIES["fashion"], cell, 0, tmp_path)
-    assert job.options[-4:] == ("--train-fraction", "0.1", "--epochs", "30")
-    assert job.passes == pytest.approx(3)
+def test_the_ablation_is_told_by_its_changes(tmp_path):
+    for arm, accuracy in zip(first_round.ABLATION[:2], (0.92, 0.91), strict=True):
+        write_run(tmp_path, ROUND_1.cell(arm, 1.0).setup(0), valid_accuracy=accuracy)
+    page = study_page(find_runs(tmp_path), "img")
+    assert "| the recipe | 92.00 |  | 12 |" in page  # 120 core seconds for 10 epochs
+    assert "| not mirrored | 91.00 | −1.00 | 12 |" in page
 
 
-def test_an_arm_that_is_tried_reads_no_test_set(tmp_path):
-    job = classifier_job(STUDIES["fashion"], Cell(arms.SLOW_ENCODER, 0.01, 1), 0, tmp_path)
-    assert "--skip-test" in job.options
-    finish(job)
-    assert job.finished
+def test_the_search_is_told_trial_by_trial(tmp_path):
+    write_trials(tmp_path, trials(FASHION, {}), lambda t: 0.8 if "batch 32" in t.name else 0.7)
+    page = study_page(find_runs(tmp_path), "img")
+    assert "| batch 32, rate 0.001 | 80.00 | 80.00 | 80.00 | 80.00 |" in page
+    assert page.count("| **best** | batch 32, rate 0.001 |") == 2
+
+
+def test_what_was_measured_beside_the_runs(tmp_path):
+    write_pairs(tmp_path, 6, lambda seed: 20)
+    classical = {"name": "HOG | SVM", "label_fraction": 0.1, "core_seconds": 3}
+    accuracies = {str(seed): 0.88 for seed in range(6)}
+    write_json(tmp_path / CLASSICAL, [classical | {"test_accuracy": accuracies}])
+    probe = {"encoder": "random", "stage": "3", "probe": "k-NN", "label_fraction": 0.01}
+    write_json(tmp_path / PROBES, [probe | {"test_accuracy": {"0": 0.5}}])
+    page = study_page(find_runs(tmp_path), "img")
+    assert "| HOG \\| SVM | 10 % | 88.00 ± 0.00 | 6 | +2.00 |" in page
+    assert "| random | 3 | k-NN | 1 % | 50.00 | 1 |" in page
 
 
 def test_core_seconds(tmp_path):
-    folder = write_run(tmp_path, SCRATCH.condition(1.0), 0)
-    (run,) = find_runs(tmp_path)[SCRATCH.condition(1.0)]
-    assert json.loads((folder / "config.json").read_text())["environment"]["threads"] == 2
-    assert core_seconds(run).tolist() == [60, 60]
+    cell = ROUND_1.cell(SCRATCH, 1.0)
+    folder = write_run(tmp_path, cell.setup(0))
+    (run,) = find_runs(tmp_path)[cell.name]
+    assert read_json(folder / "config.json", Config[Setup]).environment.threads == 2
+    assert core_seconds(run) == 120

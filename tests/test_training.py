@@ -10,14 +10,14 @@ from sklearn.metrics import accuracy_score, log_loss
 from torch import nn
 
 from batches import Batches, Normalisation
-from classification import predict, score
-from compute import choose_compute
-from errors import UserError
+from classification import fit_temperature, predict, score, tempered
+from harness.compute import set_up_compute
+from harness.errors import UserError
+from harness.progress import Progress
 from models import AlexNet
-from progress import Progress
-from training import evaluation_batches, legs, make_scheduler, train_epoch
+from training import evaluation_batches, legs, make_scheduler, refuse_infinite, train_epoch
 
-CPU = choose_compute("cpu", "fp32")
+CPU = set_up_compute("cpu", "fp32")
 
 
 def adam(rates=(0.1,)):
@@ -25,24 +25,33 @@ def adam(rates=(0.1,)):
     return torch.optim.Adam(groups)
 
 
-def run_epoch(weight, batches, loss_of):
+class MeanOfOutput:
+    """A task whose loss is the mean of what the model gives."""
+
+    def loss(self, output):
+        return output.mean()
+
+
+def run_epoch(forward, weight, batches):
     optimizer = torch.optim.SGD([weight], lr=0.0)
     scheduler = make_scheduler(optimizer, "constant", len(batches))
     with Progress(1, len(batches), 0) as progress:
-        return train_epoch(None, optimizer, scheduler, batches, loss_of, CPU, progress)
+        task = MeanOfOutput()
+        return train_epoch(forward, optimizer, scheduler, task, batches, CPU, progress)
 
 
 def test_the_train_loss_weighs_an_uneven_last_batch_by_its_images():
     weight = nn.Parameter(torch.ones(()))
     batches = [(torch.tensor([1.0, 2.0, 3.0]),), (torch.tensor([10.0]),)]
-    loss = run_epoch(weight, batches, lambda forward, x: (weight * x).mean())
+    loss = run_epoch(lambda x: weight * x, weight, batches)
     assert loss == pytest.approx(16 / 4)  # a mean over batches would be (2 + 10) / 2
 
 
 def test_a_loss_that_is_no_number_is_reported():
     weight = nn.Parameter(torch.ones(()))
-    with pytest.raises(UserError, match="--learning-rate"):
-        run_epoch(weight, [(torch.tensor([1.0]),)], lambda forward, x: weight * torch.nan)
+    loss = run_epoch(lambda x: weight * torch.nan, weight, [(torch.tensor([1.0]),)])
+    with pytest.raises(UserError, match=r"train_loss is nan after epoch 3: .*--learning-rate"):
+        refuse_infinite({"epoch": 3, "train_loss": loss, "valid_loss": 1.0})
 
 
 def test_one_cycle_rises_to_the_rate_and_ends_near_zero_in_each_group():
@@ -145,13 +154,32 @@ def test_prediction_averages_the_image_moved_by_a_pixel():
 
 
 @pytest.mark.parametrize(
-    ("done", "valid_every", "ends"),
-    [(0, 1, [1, 2, 3, 4, 5]), (0, 2, [2, 4, 5]), (2, 2, [4, 5]), (0, 9, [5]), (5, 1, [])],
+    ("done", "validations", "ends"),
+    [
+        (0, 5, [1, 2, 3, 4, 5]),
+        (0, 99, [1, 2, 3, 4, 5]),
+        (0, 3, [2, 4, 5]),
+        (2, 3, [4, 5]),
+        (1, 3, [2, 4, 5]),  # resumed with another number of validations
+        (0, 1, [5]),
+        (5, 5, []),
+    ],
 )
-def test_the_last_epoch_is_always_measured(done, valid_every, ends):
-    epochs = legs(done, 5, valid_every)
+def test_the_last_epoch_is_always_measured(done, validations, ends):
+    epochs = legs(done, 5, validations)
     assert [leg.stop for leg in epochs] == ends
     assert [epoch for leg in epochs for epoch in leg] == list(range(done, 5))
+
+
+def test_a_temperature_mends_underconfidence_and_moves_no_class():
+    rng = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(4000, 5, generator=rng)
+    labels = torch.multinomial(logits.softmax(1), 1, generator=rng)[:, 0]
+    soft = (logits / 2).softmax(1)  # half as sure as it should be
+    temperature = fit_temperature(soft, labels)
+    assert temperature == pytest.approx(0.5, rel=0.05)
+    assert score(tempered(soft, temperature), labels)[0] < score(soft, labels)[0]
+    assert torch.equal(tempered(soft, temperature).argmax(1), soft.argmax(1))
 
 
 @pytest.mark.parametrize(
@@ -160,19 +188,19 @@ def test_the_last_epoch_is_always_measured(done, valid_every, ends):
 )
 def test_bf16_is_chosen_where_the_processor_has_it(monkeypatch, capabilities, precision):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    assert choose_compute("cpu", "auto").precision == precision
-    assert choose_compute("cpu", "fp32").precision == "fp32"
+    assert set_up_compute("cpu", "auto").precision == precision
+    assert set_up_compute("cpu", "fp32").precision == "fp32"
 
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match="--device cpu"):
-        choose_compute("cuda")
+        set_up_compute("cuda")
 
 
 PAGE_FAULTS = """
 import resource, torch
-from compute import keep_freed_memory
+from harness.compute import keep_freed_memory
 if {kept}:
     keep_freed_memory()
 def fault():

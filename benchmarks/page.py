@@ -1,0 +1,156 @@
+"""BENCHMARK.md: what its template says, from what was measured."""
+
+from statistics import median
+from typing import Any, NamedTuple
+
+from benchmarks.measured import (
+    GOALS,
+    LEAST_OF_BARE_STEP,
+    MOST_FOR_DATA,
+    Measured,
+    Speeds,
+    Spread,
+    Throughput,
+    TimeToAccuracy,
+    images_per_second,
+    ratio,
+    ratios,
+    reached,
+)
+from recipes import Setup
+from report.markdown import render, render_blocks
+
+TEMPLATE = "benchmark.md.j2"
+# The loops that train, in the order in which they are shown.
+LOOPS = {
+    "ours": "this project",
+    "bare": "bare step on one batch, the limit",
+    "usual_0": "usual script, num_workers=0",
+    "usual_2": "usual script, num_workers=2",
+    "lightning": "Lightning",
+    "fastai": "fastai",
+    "keras": "Keras",
+}
+OWN = ("ours", "bare")  # they have one form, which is tuned
+RACERS = {
+    "ours": "this project",
+    "ours_fp32": "this project, fp32",
+    "usual_tuned": "usual script, tuned",
+    "usual": "usual script",
+    "augmented_tuned": "usual script, tuned, with augmentation",
+    "augmented": "usual script with augmentation",
+}
+
+
+class Speed(NamedTuple):
+    """Images per second, and the time for an image over ours; None: not measured, or it is ours."""
+
+    rate: float | None
+    over_ours: Spread | None
+
+
+class LoopRow(NamedTuple):
+    """A training loop as its tutorial has it, and tuned."""
+
+    loop: str
+    name: str
+    tutorial: Speed
+    tuned: Speed
+
+
+class Reach(NamedTuple):
+    """How one recipe comes to one goal: over seeds, and its seconds over ours, seed by seed."""
+
+    seconds: Spread
+    epochs: float
+    over_ours: Spread | None
+
+
+def benchmark_page(measured: Measured, img_dir: str) -> str:
+    """The whole page.
+
+    Args:
+        img_dir: the pictures' folder, as seen from the page.
+    """
+    return render("benchmarks", TEMPLATE, **page_values(measured, img_dir))
+
+
+def page_blocks(measured: Measured) -> dict[str, str]:
+    """The page's parts by name: `answer`, `race`, `loops`, `parts`; one not measured says so."""
+    return render_blocks("benchmarks", TEMPLATE, **page_values(measured, "img"))
+
+
+def page_values(measured: Measured, img_dir: str) -> dict[str, Any]:
+    """What the template uses."""
+    throughput, race = measured.throughput, measured.time_to_accuracy
+    models = throughput.models if throughput else {}
+    return {
+        "img": img_dir,
+        "throughput": throughput,
+        "race": race,
+        "loops": {name: loop_rows(throughput, model) for name, model in models.items()},
+        "ratios": {name: ratios(model.seconds_per_image) for name, model in models.items()},
+        "machine_figures": {name: machine_figures(throughput, m) for name, m in models.items()},
+        "recipes": {name: Setup(recipe=model.recipe).name for name, model in models.items()},
+        "goals": GOALS,
+        "racers": racer_rows(race) if race else {},
+        "seeds": sorted({trial.seed for trial in race.trials}) if race else [],
+        "least_of_bare_step": LEAST_OF_BARE_STEP,
+        "most_for_data": MOST_FOR_DATA,
+        "spread": spread,
+    }
+
+
+def spread(figure: Spread | None, digits: int) -> str:
+    """A figure with its least and most; a dash where it was not measured."""
+    if figure is None:
+        return "–"
+    middle, least, most = (f"{value:,.{digits}f}" for value in figure)
+    return f"{middle} ({least}–{most})"
+
+
+def loop_rows(throughput: Throughput, model: Speeds) -> list[LoopRow]:
+    """A row for each loop that ran, with the library's version."""
+    found, rows = ratios(model.seconds_per_image), []
+    for loop, name in LOOPS.items():
+        tutorial = speed(model, found, "" if loop in OWN else loop)
+        tuned = speed(model, found, loop if loop in OWN else f"{loop}_tuned")
+        if tutorial.rate or tuned.rate:
+            name = f"{name} {throughput.libraries.get(loop, '')}".rstrip()
+            rows.append(LoopRow(loop, name, tutorial, tuned))
+    return rows
+
+
+def speed(model: Speeds, found: dict[str, Spread], contender: str) -> Speed:
+    if contender not in model.seconds_per_image:
+        return Speed(None, None)
+    return Speed(images_per_second(model, contender), found.get(contender))
+
+
+def machine_figures(throughput: Throughput, model: Speeds) -> dict[str, float]:
+    """A matrix product's peak in GFLOP/s, and a training epoch in seconds."""
+    product = median(model.seconds_per_image["matrix"])
+    return {
+        "peak": model.flops_per_image / product / 1e9,
+        "epoch": throughput.train_images / images_per_second(model, "ours"),
+    }
+
+
+def racer_rows(race: TimeToAccuracy) -> dict[str, list[Reach | None]]:
+    """For each recipe by its name, how it came to each goal; None where not every seed did."""
+    ran = {trial.contender for trial in race.trials}
+    return {
+        name: [reach(race, racer, goal) for goal in GOALS]
+        for racer, name in RACERS.items()
+        if racer in ran
+    }
+
+
+def reach(race: TimeToAccuracy, racer: str, goal: float) -> Reach | None:
+    own, ours = (reached(race.trials, name, goal) for name in (racer, "ours"))
+    if not own:
+        return None
+    shared = [] if racer == "ours" else [seed for seed in own if seed in ours]
+    over_ours = ratio([own[s][0] for s in shared], [ours[s][0] for s in shared]) if shared else None
+    seconds, epochs = zip(*own.values(), strict=True)
+    return Reach(Spread.of(list(seconds)), median(epochs), over_ours)

@@ -1,0 +1,1 @@
+"""Trained classifiers in formats that need none of this project's code."""

@@ -1,0 +1,1 @@
+"""The machine around the experiment: command line, errors, files, run folders, device."""

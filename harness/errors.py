@@ -1,0 +1,54 @@
+"""Errors that a user can cause: one clear line on stderr and exit code 2, never a traceback."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+
+class UserError(Exception):
+    """Something the user can mend. The message says what is wrong, where, and the mend."""
+
+
+def exit_cleanly(main: Callable[..., None]) -> Callable[..., None]:
+    """Decorate a script's `main`: one line and exit code 2 for user errors, 130 for Ctrl-C.
+
+    A pipe that is closed ends it with 141 and no line.
+    """
+
+    @functools.wraps(main)
+    def wrapper(*args, **kwargs) -> None:
+        script = Path(sys.argv[0]).name
+        make_streams_safe()
+        try:
+            main(*args, **kwargs)
+            sys.stdout.flush()
+        except BrokenPipeError:  # the reader, such as `| head`, has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)  # as a shell reports SIGPIPE: a training may not be finished
+        except UserError as error:
+            _exit(f"{script}: error: {error}", 2)
+        except KeyboardInterrupt:
+            _exit(f"{script}: interrupted; the same command resumes after the last full epoch", 130)
+        except OSError as error:  # a full disk, a read-only folder, a file where a folder should be
+            where = f" {error.filename!a}" if error.filename else ""
+            reason = error.strerror or str(error)
+            _exit(f"{script}: error: cannot read or write{where}: {reason}", 2)
+
+    return wrapper
+
+
+def make_streams_safe() -> None:
+    """Let no output fail: closed streams lead nowhere, and any encoding takes any character."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # the shell's >&-
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - lasts as long as the process
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _exit(line: str, code: int) -> None:
+    print(line, file=sys.stderr, flush=True)
+    sys.exit(code)

@@ -1,0 +1,157 @@
+"""From option classes to the command line and back. Imports nothing slow: `--help` is instant."""
+
+import argparse
+import math
+from collections.abc import Callable
+from functools import cache
+from inspect import get_annotations
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from msgspec import Meta, Struct
+from msgspec.structs import fields
+
+T = TypeVar("T", bound=Struct)
+
+
+def about(meaning: str, word: str | None, **bounds: float) -> Meta:
+    """An option's meaning, its word in a run's name, and the range of its values.
+
+    An option without a word decides no result: it is neither in the name nor held against the
+    options with which a run was started.
+    """
+    return Meta(description=meaning, extra={"word": word}, **bounds)
+
+
+@cache
+def options_of(struct: type[Struct]) -> dict[str, tuple[object, Meta]]:
+    """Type and meaning of each option, a class's own before those of the class above it."""
+    hints, own = get_type_hints(struct, include_extras=True), get_annotations(struct)
+    names = [*own, *(name for name in hints if name not in own)]
+    return {name: (hints[name].__origin__, *hints[name].__metadata__) for name in names}
+
+
+@cache
+def defaults(struct: type[Struct]) -> dict[str, object]:
+    """The options' own defaults; None where another option decides."""
+    return {field.name: field.default for field in fields(struct)}
+
+
+def option_name(field: str) -> str:
+    """A field's name as it is typed on the command line."""
+    return f"--{field.replace('_', '-')}"
+
+
+class HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Options on a line of their own width, the script's description and examples as written."""
+
+    def __init__(self, prog: str):
+        super().__init__(prog, max_help_position=30)
+
+
+class Parser(argparse.ArgumentParser):
+    """ArgumentParser that reports an error in one line with exit code 2.
+
+    Args:
+        examples: command lines, shown at the end of the help.
+    """
+
+    def __init__(self, description: str, examples: str = ""):
+        super().__init__(
+            usage="%(prog)s [options]",
+            description=description,
+            epilog=f"examples:\n{examples}\n\nexit codes: 0 done, 1 not all done or out of date, "
+            "2 an error that you can mend,\n130 interrupted (the same command resumes)",
+            formatter_class=HelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def error(self, message: str) -> None:
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def add_options(parser: Parser, struct: type[Struct], *only: str) -> None:
+    """An option for each field: name, type, default, range and meaning are the field's own.
+
+    Each class's fields are a group, whose title is the class's docstring.
+
+    Args:
+        only: the fields' names; all where there are none.
+    """
+    groups = {}
+    for name in only or options_of(struct):
+        kind, meta = options_of(struct)[name]
+        owner = next(c for c in struct.__mro__ if name in get_annotations(c))
+        if owner not in groups:
+            groups[owner] = parser.add_argument_group(owner.__doc__)
+        added, default, help_ = groups[owner], defaults(struct)[name], meta.description
+        if kind is bool:
+            action = "store_false" if default else "store_true"
+            flag = option_name(f"no_{name}" if default else name)
+            added.add_argument(flag, dest=name, action=action, help=help_)
+            continue
+        if default is not None:
+            help_ += f" (default: {default})"
+        choices, number = choices_of(kind), number_of(kind)
+        added.add_argument(
+            option_name(name),
+            default=default,
+            choices=choices,
+            type=within(number, meta) if number else None,
+            metavar=range_of(number, meta) if number else None if choices else name.upper(),
+            help=help_,
+        )
+
+
+def take(arguments: argparse.Namespace, struct: type[T], **others: Any) -> T:
+    """The struct whose fields' values were given on the command line."""
+    names = {field.name for field in fields(struct)} & set(vars(arguments))
+    return struct(**{name: getattr(arguments, name) for name in names}, **others)
+
+
+def choices_of(kind: object) -> tuple[str, ...] | None:
+    """The values of a Literal, also where None may stand for it."""
+    if get_origin(kind) is Literal:
+        return get_args(kind)
+    return next((c for part in get_args(kind) if (c := choices_of(part))), None)
+
+
+def number_of(kind: object) -> type | None:
+    """int or float, also where None may stand for it."""
+    return (
+        kind
+        if kind in (int, float)
+        else next((part for part in get_args(kind) if part in (int, float)), None)
+    )
+
+
+def within(number: type, meta: Meta) -> Callable[[str], float]:
+    """A parser of numbers in the range that the meaning states."""
+
+    def parse(text: str) -> float:
+        try:
+            value = number(text)
+        except (ValueError, OverflowError):
+            value = math.nan
+        in_range = (
+            (meta.ge is None or value >= meta.ge)
+            and (meta.gt is None or value > meta.gt)
+            and (meta.le is None or value <= meta.le)
+            and (meta.lt is None or value < meta.lt)
+        )
+        if not in_range or math.isnan(value):
+            name = "a whole number" if number is int else "a number"
+            raise argparse.ArgumentTypeError(
+                f"'{text[:40]}' is not {name} in {range_of(number, meta)}"
+            )
+        return value
+
+    return parse
+
+
+def range_of(number: type, meta: Meta) -> str:
+    """The range of an option's values: `1..100`, or for numbers with a point `(0, 1]`."""
+    if number is int:
+        return f"{meta.ge}..{meta.le if meta.le is not None else meta.lt - 1}"
+    low = f"[{meta.ge}" if meta.ge is not None else f"({meta.gt}"
+    high = f"{meta.le}]" if meta.le is not None else f"{meta.lt})"
+    return f"{low}, {high}"

@@ -1,0 +1,232 @@
+"""A run's folder: what the run was told, its history, its results, and where it stopped."""
+
+import csv
+import io
+from pathlib import Path
+from typing import Annotated, Generic, TypeVar
+
+from filelock import FileLock, Timeout
+from msgspec import Meta, Struct
+
+from harness.errors import UserError
+from harness.files import read_bytes, read_json, shown, write_atomically, write_json
+
+S = TypeVar("S", bound=Struct)
+
+# What a run may leave in its folder; what makes it finished comes first, what makes it ours last.
+ARTEFACTS = (
+    "metrics.json",
+    "checkpoint.safetensors",
+    "history.csv",
+    "predictions.npz",
+    "reconstructions.npz",
+    "model.safetensors",
+    "encoder.safetensors",
+    "config.json",
+)
+LOCK = ".lock"
+Count = Annotated[int, Meta(ge=0)]
+
+
+class Data(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The images that a run was trained and evaluated on."""
+
+    name: str
+    digest: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    train_images: Count
+    valid_images: Count
+    test_images: Count
+
+
+class Environment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the last digits of a run's results may depend on, beside its options."""
+
+    python: str
+    torch: str
+    torchvision: str
+    numpy: str
+    scikit_learn: str
+    processor: str
+    threads: Annotated[int, Meta(ge=1)]
+    commit: str
+    device: str
+    precision: str
+    memory_format: str
+    compile: bool
+    accelerator: str = ""
+
+
+class Config(Struct, Generic[S], frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """config.json: what a run was told, on which images, on which machine."""
+
+    setup: S
+    data: Data
+    environment: Environment
+
+
+class Run(Generic[S]):
+    """One run's folder; `Run.open` finds where it stopped, or refuses.
+
+    Args:
+        setup: what decides the run's result; it has `differences(other)`, in words.
+        metrics: the schema of metrics.json, whose presence makes a run finished.
+        weights: the file of weights that a finished run needs to have beside it, if any.
+    """
+
+    def __init__(self, folder: str | Path, setup: S, metrics: type[Struct], weights: str = ""):
+        self.folder = Path(folder)
+        self.setup = setup
+        self.metrics = metrics
+        self.weights = weights
+        self.overwrite = False
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | Path,
+        setup: S,
+        metrics: type[Struct],
+        *,
+        weights: str = "",
+        overwrite: bool = False,
+    ) -> "Run[S]":
+        """The run in `folder`: new, cut short, or finished; changes nothing there.
+
+        Args:
+            overwrite: it is to be a new run, and what is there goes when that starts.
+
+        Raises:
+            UserError: the folder holds something else, or a run with other options.
+        """
+        run = cls(folder, setup, metrics, weights)
+        run.overwrite = overwrite
+        if kept := run.kept_config():
+            run._refuse_other(kept)
+        return run
+
+    def kept_config(self) -> Config[S] | None:
+        """What the run in the folder was told; None where there is no run.
+
+        Raises:
+            UserError: the folder holds something that is not ours.
+        """
+        if (self.folder / "config.json").exists():
+            return read_json(self.folder / "config.json", Config[type(self.setup)])
+        if self.folder.is_dir() and (others := [p.name for p in self._not_ours()]):
+            raise UserError(
+                f"'{shown(self.folder)}' holds {shown(others[0])} but no config.json of a run: "
+                "empty the folder, or name another --runs-dir"
+            )
+        return None
+
+    def _not_ours(self) -> list[Path]:
+        """What a run that was killed before its first file had a name cannot have left."""
+        return [
+            path
+            for path in sorted(self.folder.iterdir())
+            if path.name != LOCK and not path.match(".config.json.*.tmp")
+        ]
+
+    def _refuse_other(self, kept: Config[S]) -> None:
+        differences = self.setup.differences(kept.setup)
+        if self.setup.kind != kept.setup.kind or (differences and not self.overwrite):
+            raise UserError(
+                f"'{shown(self.folder)}' holds a run with other options ("
+                f"{'; '.join(differences)}): name another --runs-dir, or start it afresh with "
+                "--overwrite"
+            )
+
+    @property
+    def finished(self) -> bool:
+        """Whether its results are there.
+
+        Raises:
+            UserError: metrics.json is damaged.
+        """
+        if self.overwrite or not (self.folder / "metrics.json").exists():
+            return False
+        read_json(self.folder / "metrics.json", self.metrics)
+        return not self.weights or (self.folder / self.weights).exists()
+
+    def start(self, data: Data, environment: Environment) -> None:
+        """Take the folder for this process alone, and write or compare its configuration.
+
+        Raises:
+            UserError: another process is at work there, or the run was started on other data.
+        """
+        self._lock()
+        for name in ARTEFACTS:  # left by a run that was killed while writing
+            for leftover in self.folder.glob(f".{name}.*.tmp"):
+                leftover.unlink()
+        kept = None if self.overwrite else self.kept_config()
+        if self.overwrite:
+            for name in ARTEFACTS:
+                (self.folder / name).unlink(missing_ok=True)
+            self.overwrite = False
+        if kept is None or not self.checkpoint_path.exists():
+            config = Config(setup=self.setup, data=data, environment=environment)
+            write_json(self.folder / "config.json", config)
+        elif kept.data != data:
+            raise UserError(f"'{shown(self.folder)}' was started on other data: use --overwrite")
+        elif not alike(kept.environment, environment):
+            print("note: started in another environment, so the last digits may differ", flush=True)
+
+    def _lock(self) -> None:
+        """Have the folder for this process alone until it ends, however it ends."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.lock = FileLock(self.folder / LOCK, is_singleton=True)  # held once a process
+        try:
+            self.lock.acquire(timeout=0)
+        except Timeout:
+            raise UserError(
+                f"another process is at work in '{shown(self.folder)}': wait for it, or name "
+                "another --runs-dir"
+            ) from None
+
+    @property
+    def checkpoint_path(self) -> Path:
+        return self.folder / "checkpoint.safetensors"
+
+    def write_history(self, rows: list[dict]) -> None:
+        """A row for each epoch that was measured, at full precision."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, rows[0].keys(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomically(self.folder / "history.csv", text.getvalue().encode())
+
+    def finish(self, metrics: Struct) -> None:
+        """Write the last result, after which the run is finished, and free the folder."""
+        write_json(self.folder / "metrics.json", metrics)
+        self.checkpoint_path.unlink(missing_ok=True)
+        self.lock.release()
+        print(f"finished: {shown(self.folder)}", flush=True)
+
+    def tidy_up(self) -> None:
+        """Remove what a kill at the very end has left, and say that the run is finished."""
+        self.checkpoint_path.unlink(missing_ok=True)
+        print(f"{shown(self.folder)} is finished; --overwrite starts it afresh", flush=True)
+
+
+def alike(kept: Environment, here: Environment) -> bool:
+    """Whether two environments differ in no more than the project's commit."""
+    return all(
+        getattr(kept, name) == getattr(here, name)
+        for name in Environment.__struct_fields__
+        if name != "commit"
+    )
+
+
+def read_history(path: str | Path) -> dict[str, list[float]]:
+    """A list of values, one a measured epoch, for each column of history.csv.
+
+    Raises:
+        UserError: it is missing, or is not a table of numbers.
+    """
+    try:
+        rows = list(csv.DictReader(io.StringIO(read_bytes(path).decode()), strict=True))
+        return {name: [float(row[name]) for row in rows] for name in rows[0]}
+    except (ValueError, TypeError, LookupError, csv.Error) as error:
+        raise UserError(
+            f"'{shown(path)}' is not a table of numbers ({shown(error)}): restore or delete it"
+        ) from error

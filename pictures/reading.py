@@ -1,0 +1,140 @@
+"""From what the command line names to pictures, whatever the files hold."""
+
+import glob
+import io
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from harness.errors import UserError
+from harness.files import LARGEST, read_bytes, shown
+
+STANDARD_INPUT = "-"
+LONGEST_EDGE = 640  # pixels that are kept; an item of a twentieth of that still has 32
+NUMBERS = ("I", "F")  # modes of one number a pixel, of no fixed range; and I;16, I;16B, ...
+
+
+class Unusable(Exception):
+    """A picture that cannot be classified. The message says why, after "photo.jpg: "."""
+
+
+def find_pictures(names: list[str]) -> list[str]:
+    """The files that the names stand for, in the order given: files, folders, patterns, `-`.
+
+    A folder stands for its image files in alphabetical order. A name that stands for nothing is
+    kept: reading it says what is wrong.
+    """
+    found = []
+    for name in names:
+        if os.path.isdir(name):
+            found += _images_in(name) or [name]
+        elif name == STANDARD_INPUT or os.path.exists(name):
+            found.append(name)
+        else:
+            found += sorted(glob.glob(name, recursive=True)) or [name]
+    return found
+
+
+def _images_in(folder: str) -> list[str]:
+    kinds = _formats()
+    endings = {end for end, kind in Image.registered_extensions().items() if kind in kinds}
+    # A pattern leaves hidden files out, such as the ._photo.jpg that another system left.
+    paths = glob.glob(os.path.join(glob.escape(folder), "*"))
+    return sorted(
+        path
+        for path in paths
+        if os.path.splitext(path)[1].lower() in endings and os.path.isfile(path)
+    )
+
+
+def _formats() -> list[str]:
+    Image.init()
+    return [kind for kind in Image.OPEN if kind != "EPS"]  # a program, which Ghostscript would run
+
+
+def read_picture(name: str) -> Image.Image:
+    """The picture, upright, as RGBA, its longest edge at most 640; the first one of several.
+
+    Raises:
+        Unusable: missing, no regular file, or not a picture that Pillow can read.
+    """
+    try:
+        if os.path.isdir(name):
+            raise Unusable("a folder without pictures that can be read")
+        if name == STANDARD_INPUT:
+            return decode(_standard_input())
+        if not os.path.exists(name):
+            raise Unusable("missing")
+        return decode(read_bytes(name))
+    except UserError as error:
+        raise Unusable(str(error)) from error
+    except OSError as error:
+        raise Unusable(error.strerror or str(error)) from error
+
+
+def _standard_input() -> bytes:
+    data = sys.stdin.buffer.read(LARGEST + 1)
+    if len(data) > LARGEST:
+        raise Unusable(f"more than {LARGEST:,} bytes")
+    return data
+
+
+def decode(data: bytes) -> Image.Image:
+    """As `read_picture`, from the file's content."""
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    try:
+        with without_messages(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            # Pillow's own bound of 89 million pixels, at which it only warns.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(data), formats=_formats()) as image:
+                image.draft(None, (LONGEST_EDGE, LONGEST_EDGE))  # JPEG: decoded smaller, faster
+                return _as_rgba(ImageOps.exif_transpose(image))
+    # The one door for files from strangers. What a damaged file raises in one of Pillow's forty
+    # decoders is not documented: OSError, SyntaxError, ValueError, struct.error, MemoryError, ...
+    except Exception as error:
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "no known format" if unknown else str(error) or type(error).__name__
+        raise Unusable(f"not a picture that can be read ({shown(reason)})") from error
+
+
+@contextmanager
+def without_messages() -> Iterator[None]:
+    """Nothing on standard error: libtiff writes there itself, past Python."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _as_rgba(image: Image.Image) -> Image.Image:
+    size = (LONGEST_EDGE, LONGEST_EDGE)
+    if image.mode in NUMBERS or image.mode.startswith("I;16"):
+        image = image.convert("F")
+        image.thumbnail(size, reducing_gap=2.0)
+        image = Image.fromarray(_by_range(np.asarray(image, dtype=np.float64)))
+    elif image.mode == "LAB":  # which Pillow converts by colour profiles only; L is what we need
+        image = image.getchannel("L")
+    image = image.convert("RGBA")
+    image.thumbnail(size, reducing_gap=2.0)
+    return image
+
+
+def _by_range(values: np.ndarray) -> np.ndarray:
+    """Numbers of any range as uint8, smallest to 0 and largest to 255; what is not finite to 0."""
+    finite = np.isfinite(values)
+    low, high = values[finite].min(initial=np.inf), values[finite].max(initial=-np.inf)
+    if not low < high:
+        return np.zeros(values.shape, dtype=np.uint8)
+    share = np.where(finite, values - low, 0) / (high - low)
+    return np.rint(255 * share).astype(np.uint8)

@@ -1,0 +1,215 @@
+"""Every option once: its type, default, range and meaning; and the name that a run gets from them.
+
+The command line, the functions, the study, the benchmark and the files of a run all use these
+classes. Importing this is instant.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+from msgspec.structs import force_setattr
+
+from harness.options import about, defaults, option_name, options_of
+
+RUNS_DIR = Path("runs")
+ENCODER, MODEL = "encoder.safetensors", "model.safetensors"  # the weights that a run leaves
+FLIPS = {"fashion": "alternate", "mnist": "none", "kmnist": "none", "digits": "none"}
+TARGETS = {"mask": "normalised", "noise": "pixels", "none": "pixels"}
+
+Dataset = Literal["fashion", "mnist", "kmnist", "digits"]
+Schedule = Literal["one-cycle", "constant"]
+Flip = Literal["alternate", "random", "none"]
+Corruption = Literal["mask", "noise", "none"]
+Target = Literal["normalised", "pixels"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """training"""
+
+    epochs: Annotated[int, about("passes over the images", "epochs", ge=1, le=100_000)] = 10
+    batch_size: Annotated[int, about("images in a step", "batch", ge=2, le=60_000)] = 128
+    learning_rate: Annotated[float, about("Adam's highest rate", "rate", gt=0, le=10)] = 4e-3
+    seed: Annotated[
+        int, about("decides split, order, augmentation and start", "seed", ge=0, lt=2**32)
+    ] = 0
+    width: Annotated[float, about("channels, as a multiple of AlexNet's", "width", gt=0, le=4)] = (
+        0.25
+    )
+    schedule: Annotated[Schedule, about("learning rate over the run", "")] = "one-cycle"
+    shift: Annotated[
+        int, about("random translation in training, up to so many pixels", "shift", ge=0, le=27)
+    ] = 2
+    flip: Annotated[
+        Flip | None,
+        about("left-right mirroring in training (default: alternate; none for digits)", "flip-"),
+    ] = None
+    dataset: Annotated[Dataset, about("images; digits need no download", "")] = "fashion"
+    validations: Annotated[
+        int, about("how often validation is measured in a run", None, ge=1, le=100_000)
+    ] = 10
+
+    def __post_init__(self) -> None:
+        for name, value in self.implied().items():
+            if getattr(self, name) is None:
+                force_setattr(self, name, value)
+
+    def implied(self) -> dict[str, str]:
+        """The defaults that depend on other options. A mirrored digit is another sign."""
+        return {"flip": FLIPS[self.dataset]}
+
+    def words(self, left_out: tuple[str, ...] = ("seed",)) -> list[str]:
+        """What differs from the defaults: a word an option."""
+        usual = defaults(type(self)) | self.implied()
+        return [
+            spell(word, name, getattr(self, name))
+            for name, word in decisive(type(self)).items()
+            if name not in left_out and getattr(self, name) != usual[name]
+        ]
+
+
+class ClassifierRecipe(Recipe, frozen=True, kw_only=True, tag="classifier", tag_field="kind"):
+    """classifier"""
+
+    label_fraction: Annotated[
+        float,
+        about("label budget: share of the training labels that is used", "labels", gt=0, le=1),
+    ] = 1.0
+    freeze_encoder: Annotated[bool, about("train the head alone", "frozen")] = False
+    encoder_lr_scale: Annotated[
+        float,
+        about("encoder's learning rate, as a multiple of the head's", "encoderrate", gt=0, le=100),
+    ] = 1.0
+    label_smoothing: Annotated[
+        float, about("in the training loss (Szegedy et al. 2016)", "smoothing", ge=0, lt=1)
+    ] = 0.1
+    tta_shift: Annotated[
+        int, about("test-time augmentation: average over shifts by pixels", "tta", ge=0, le=3)
+    ] = 0
+    skip_test: Annotated[
+        bool, about("never read the test set: for runs that choose between recipes", "notest")
+    ] = False
+
+
+class AutoencoderRecipe(Recipe, frozen=True, kw_only=True, tag="autoencoder", tag_field="kind"):
+    """autoencoder"""
+
+    corruption: Annotated[
+        Corruption, about("what is done to the input; none is the plain autoencoder", "")
+    ] = "mask"
+    target: Annotated[
+        Target | None,
+        about("each patch normalised, or pixels (default: normalised with mask)", ""),
+    ] = None
+    hidden_patches: Annotated[
+        int, about("of an image's 49 patches, with mask", "hidden", ge=1, le=48)
+    ] = 24
+    skips: Annotated[bool, about("no skip connections in the decoder", "skips")] = True
+    image_fraction: Annotated[
+        float, about("share of the training images that is used", "images", gt=0, le=1)
+    ] = 1.0
+    epochs: Annotated[int, about("passes over the images", "epochs", ge=1, le=100_000)] = 30
+
+    def implied(self) -> dict[str, str]:
+        return {**super().implied(), "target": TARGETS[self.corruption]}
+
+
+@cache
+def decisive(recipe: type[Recipe]) -> dict[str, str]:
+    """The options that decide a result, the recipe's own first, each with its word."""
+    words = {name: meta.extra["word"] for name, (_, meta) in options_of(recipe).items()}
+    return {name: word for name, word in words.items() if word is not None}
+
+
+def spell(word: str, name: str, value: object) -> str:
+    """An option and its value as a part of a run's name."""
+    if isinstance(value, bool):
+        return word if value else f"no{word}"
+    if name.endswith("fraction"):  # as a percentage
+        value = 100 * value
+    return f"{word}{value:.10g}" if isinstance(value, float) else f"{word}{value}"
+
+
+class EncoderSource(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The pretrained encoder that a classifier starts from: its recipe, and its weights' digest."""
+
+    recipe: AutoencoderRecipe
+    digest: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class Setup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All that decides a run's result: its recipe and, where it has one, its pretrained encoder."""
+
+    recipe: ClassifierRecipe | AutoencoderRecipe
+    encoder: EncoderSource | None = None
+
+    @property
+    def kind(self) -> str:
+        if isinstance(self.recipe, AutoencoderRecipe):
+            return "autoencoder"
+        return "pretrained" if self.encoder else "baseline"
+
+    @property
+    def name(self) -> str:
+        """What the run is, then what differs from the defaults, for example
+        `pretrained-labels1-epochs100-from-noskips`: the encoder's words follow `from`.
+        """
+        recipe = self.recipe
+        data_set = [] if recipe.dataset == "fashion" else [recipe.dataset]
+        words = [self.kind, *data_set, *recipe.words(left_out=("seed", "dataset"))]
+        if self.encoder:
+            source = self.encoder.recipe
+            shared = ("seed", "dataset", "width")
+            differing = [n for n in shared if getattr(source, n) != getattr(recipe, n)]
+            own = source.words(left_out=shared)
+            own += [spell(decisive(Recipe)[n], n, getattr(source, n)) for n in differing]
+            words += ["from", *own] if own else []
+        return "-".join(words)
+
+    def folder(self, runs_dir: str | Path = RUNS_DIR) -> Path:
+        """Where the run is kept: `<runs_dir>/<name>/seed<seed>`."""
+        return Path(runs_dir) / self.name / f"seed{self.recipe.seed}"
+
+    def differences(self, other: "Setup") -> list[str]:
+        """In words, each option that decides a result and differs in the other setup."""
+        if self.kind != other.kind:
+            return [f"it is of {other.kind}, not {self.kind}"]
+        pairs = [("", self.recipe, other.recipe)]
+        if self.encoder:
+            pairs.append(("the encoder's ", self.encoder.recipe, other.encoder.recipe))
+        differences = [
+            f"{whose}{option_name(name)} is {getattr(there, name)} there and "
+            f"{getattr(here, name)} here"
+            for whose, here, there in pairs
+            for name in decisive(type(here))
+            if getattr(here, name) != getattr(there, name)
+        ]
+        if not differences and self.encoder and self.encoder.digest != other.encoder.digest:
+            differences.append("the encoder's weights are others")
+        return differences
+
+
+class Files(Struct, frozen=True, kw_only=True):
+    """files"""
+
+    data_dir: Annotated[str, about("holds FashionMNIST/raw/*.gz; filled where empty", None)] = (
+        "data"
+    )
+    runs_dir: Annotated[str, about("a run is kept in a folder of it", None)] = "runs"
+    overwrite: Annotated[bool, about("start the run afresh", None)] = False
+
+
+class Machine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """machine"""
+
+    device: Annotated[Device, about("processor or graphics card", None)] = "auto"
+    threads: Annotated[
+        int | None, about("CPU threads (default: one a core)", None, ge=1, le=1024)
+    ] = None
+    precision: Annotated[
+        Precision, about("number format; bf16 where the machine is fast with it", None)
+    ] = "auto"
+    compile: Annotated[bool, about("compile the network with torch.compile", None)] = False

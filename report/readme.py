@@ -1,0 +1,177 @@
+"""README's generated parts: the answer, the original experiment, the networks' sizes."""
+
+from collections.abc import Callable, Iterable
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeVar, get_args
+
+import numpy as np
+
+from metrics import MARGIN, MIN_PAIRS, Difference, Judged, Verdict, mcnemar, verdicts
+from recipes import ClassifierRecipe
+from report.markdown import render_blocks
+from report.networks import alexnet_size, autoencoder_size, channels, encoder_size
+from report.pairs import Pairs
+from report.runs import FinishedRun, Runs, class_accuracy, core_seconds, main_job
+
+# The course report that this project began as: mean class accuracy and the class Shirt, from
+# scratch and pretrained. One run an arm.
+ORIGINAL = {"mean": (0.9122, 0.9089), "Shirt": (0.717, 0.767)}
+# The original's columns, and the mean over classes of each.
+COLUMNS = {
+    "accuracy": "mean_class_accuracy",
+    "precision": "macro_precision",
+    "recall": "macro_recall",
+    "f1_score": "macro_f1",
+}
+
+T = TypeVar("T")
+
+
+class Row(NamedTuple):
+    """A class in the table: each column's values over seeds, from scratch and pretrained."""
+
+    name: str
+    columns: list[tuple[list[float | None], list[float | None]]]
+    difference: Difference | None
+
+
+def readme_parts(runs: Runs, answer: dict[str, Any] | None, img_dir: str) -> dict[str, str]:
+    """Markdown for each pair of README's markers, by the markers' name.
+
+    Args:
+        answer: what `studies.page.answer` gives for the first screen: `rows`, one a label budget,
+            each with `budget` (a share of the labels), `epochs`, `scratch` and `pretrained` (the
+            test accuracies of the paired seeds), `judged` (`metrics.Judged`, corrected for the
+            family that the rows are) and `is_tested` (whether there are pairs enough); and
+            `first_round`, whether the rows are older than the protocol. None without a pair.
+        img_dir: the pictures' folder, as seen from README.
+    """
+    job = main_job(runs)
+    pairs = Pairs.of(job["baseline"], job["pretrained"])
+    return render_blocks(
+        "report",
+        "readme.md.j2",
+        answer=answer,
+        groups=by_verdict((row, row.judged) for row in answer["rows"]) if answer else {},
+        too_few=[row.budget for row in answer["rows"] if not row.is_tested] if answer else [],
+        fewest=MIN_PAIRS,
+        margin=MARGIN,
+        experiment=experiment(pairs, job["autoencoder"]) if len(pairs) else None,
+        networks=networks(pairs),
+        img=img_dir,
+    )
+
+
+def experiment(pairs: Pairs, autoencoders: list[FinishedRun]) -> dict[str, Any]:
+    """What the original experiment's section says."""
+    first = pairs.control[0]
+    few = len(pairs) < MIN_PAIRS  # for a claim over seeds
+    judged = judged_classes(pairs)
+    rows = class_rows(pairs, judged)
+    return {
+        "seeds": pairs.seeds,
+        "epochs": first.setup.recipe.epochs,
+        "pretraining_epochs": pairs.treated[0].setup.encoder.recipe.epochs,
+        "rows": rows,
+        "mean": mean_row(pairs),
+        "undefined": any(None in arm for row in rows for arms in row.columns for arm in arms),
+        "by_verdict": by_verdict(judged.items()),
+        "mcnemar": mcnemar(first.correct, pairs.treated[0].correct) if few else None,
+        "original": original(pairs),
+        "speed": [float(np.mean(arm)) for arm in pairs.epochs_to_goal()],
+        "minutes": minutes(pairs.control + pairs.treated),
+        "pretraining_minutes": minutes(autoencoders) if autoencoders else None,
+        "data": first.config.data,
+        "places": places(pairs.control + pairs.treated + autoencoders),
+    }
+
+
+def judged_classes(pairs: Pairs) -> dict[str, Judged]:
+    """Class accuracy, the classes with test images being one family."""
+    values = {name: pairs.values(class_accuracy(k)) for k, name in enumerate(pairs.classes)}
+    return verdicts({name: arms for name, arms in values.items() if None not in arms[0]})
+
+
+def class_rows(pairs: Pairs, judged: dict[str, Judged]) -> list[Row]:
+    return [
+        Row(
+            name,
+            [pairs.values(class_score(k, column)) for column in COLUMNS],
+            judged[name].difference if name in judged else None,
+        )
+        for k, name in enumerate(pairs.classes)
+    ]
+
+
+def class_score(k: int, column: str) -> Callable[[FinishedRun], float | None]:
+    return lambda run: getattr(run.metrics.test.per_class[k], column)
+
+
+def mean_row(pairs: Pairs) -> Row:
+    """Means over the classes for which a score is defined."""
+    scores = [
+        mean_accuracy if column == "accuracy" else attrgetter(f"metrics.test.{mean}")
+        for column, mean in COLUMNS.items()
+    ]
+    return Row("mean", [pairs.values(of) for of in scores], pairs.difference(mean_accuracy))
+
+
+def mean_accuracy(run: FinishedRun) -> float:
+    """Over the classes; where these are of one size, to the last bit the test accuracy."""
+    test = run.metrics.test
+    of_one_size = len({row.support for row in test.per_class}) == 1
+    return test.accuracy if of_one_size else test.mean_class_accuracy
+
+
+def by_verdict(judged: Iterable[tuple[T, Judged]]) -> dict[Verdict, list[T]]:
+    """What was judged, grouped by the verdict, the verdicts in `metrics.Verdict`'s order."""
+    found: dict[Verdict, list[T]] = {verdict: [] for verdict in get_args(Verdict)}
+    for thing, result in judged:
+        found[result.verdict].append(thing)
+    return {verdict: things for verdict, things in found.items() if things}
+
+
+def original(pairs: Pairs) -> list[dict[str, Any]] | None:
+    """This project's figures beside the original report's, a row an arm."""
+    if "Shirt" not in pairs.classes:
+        return None
+    means = pairs.values()
+    shirts = pairs.values(class_accuracy(pairs.classes.index("Shirt")))
+    return [
+        {
+            "arm": arm,
+            "mean_there": ORIGINAL["mean"][k],
+            "mean": means[k],
+            "shirt_there": ORIGINAL["Shirt"][k],
+            "shirt": shirts[k],
+        }
+        for k, arm in enumerate(("from scratch", "pretrained"))
+    ]
+
+
+def minutes(runs: list[FinishedRun]) -> float:
+    """Of one processor core, mean over the runs."""
+    return float(np.mean([core_seconds(run) for run in runs])) / 60
+
+
+def places(runs: list[FinishedRun]) -> list[str]:
+    """On what the runs were trained."""
+    environments = [run.config.environment for run in runs]
+    return sorted(
+        {f"{e.accelerator or e.processor}, {e.precision}, PyTorch {e.torch}" for e in environments}
+    )
+
+
+def networks(pairs: Pairs) -> dict[str, Any]:
+    """Each network's parameters and multiply-adds, at the main job's width."""
+    recipe = pairs.control[0].setup.recipe if len(pairs) else ClassifierRecipe()
+    classes = len(pairs.classes) if len(pairs) else 10
+    return {
+        "width": recipe.width,
+        "channels": channels(recipe.width),
+        "sizes": {
+            "Encoder": encoder_size(recipe.width),
+            "AlexNet (encoder and classifier)": alexnet_size(recipe.width, classes),
+            "U-Net autoencoder (encoder and decoder)": autoencoder_size(recipe.width),
+        },
+    }

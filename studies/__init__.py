@@ -1,0 +1,1 @@
+"""The comparison over label budgets and seeds: its grid, its runs, STUDY.md and its plots."""

@@ -1,0 +1,134 @@
+"""What the study compares: arms beside other arms at a label budget, judged family by family."""
+
+from dataclasses import dataclass
+from itertools import chain
+
+from metrics import MIN_PAIRS, Judged, equivalence_p, holm, verdict
+from report.pairs import Pairs
+from report.runs import FinishedRun, Runs
+from studies.cells import PRETRAINED, SCRATCH, Arm, Block, Cell, Family, Study
+from studies.grid import STUDIES
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """An arm less another at one label budget, over the seeds that both have.
+
+    Args:
+        judged: corrected for the comparison's family.
+        is_tested: whether there are pairs enough; where not, `judged` says undecided.
+    """
+
+    arm: Arm
+    control: Arm
+    budget: float
+    pairs: Pairs
+    judged: Judged
+    is_tested: bool
+
+    @property
+    def scratch(self) -> list[float]:
+        """The control's test accuracies, in [0, 1]."""
+        return self.pairs.values()[0]
+
+    @property
+    def pretrained(self) -> list[float]:
+        """The arm's, which is the pretrained one in the tables that ask for this."""
+        return self.pairs.values()[1]
+
+    @property
+    def differences(self) -> list[float]:
+        return differences_of(self.pairs)
+
+    @property
+    def epochs(self) -> str:
+        """Of the classifier: one number where both arms have the same."""
+        runs = (self.pairs.control[0], self.pairs.treated[0])
+        return " / ".join(dict.fromkeys(str(run.setup.recipe.epochs) for run in runs))
+
+
+def study_of(runs: Runs) -> Study:
+    """The study whose data set these runs are on."""
+    names = {run.config.data.name for run in chain.from_iterable(runs.values())}
+    return STUDIES["digits" if names == {"digits"} else "fashion"]
+
+
+def runs_of(runs: Runs, cell: Cell) -> list[FinishedRun]:
+    """The cell's finished runs, in order of seed."""
+    return [run for run in runs.get(cell.name, []) if run.seed in cell.seeds]
+
+
+def compare(
+    runs: Runs, block: Block, family: Family, fewest: int = MIN_PAIRS, size: int = 0
+) -> list[Compared]:
+    """The comparisons of one family for which there are pairs.
+
+    Holm's correction runs over those that have pairs enough to be tested. Where the family's size
+    was fixed before its runs were there, those that are missing count as if they had p = 1.
+
+    Args:
+        fewest: pairs that a comparison must have to be tested.
+        size: of the family; that of what is tested where 0.
+    """
+    found = []
+    for arm, control in family:
+        for budget in block.budgets:
+            both = [runs_of(runs, block.cell(each, budget)) for each in (control, arm)]
+            pairs = Pairs.of(*([run for run in each if run.metrics.test] for each in both))
+            if len(pairs):
+                found.append((arm, control, budget, pairs))
+    judged = judge([pairs for *_, pairs in found], fewest, size)
+    return [
+        Compared(*each, judgement, len(each[-1]) >= fewest)
+        for each, judgement in zip(found, judged, strict=True)
+    ]
+
+
+def differences_of(pairs: Pairs) -> list[float]:
+    """In test accuracy, by seed."""
+    return [b - a for a, b in zip(*pairs.values(), strict=True)]
+
+
+def judge(family: list[Pairs], fewest: int, size: int) -> list[Judged]:
+    """Each comparison's verdict on test accuracy, corrected for the family."""
+    differences = [pairs.difference() for pairs in family]
+    tested = [k for k, pairs in enumerate(family) if len(pairs) >= fewest]
+    missing = [1.0] * max(0, size - len(tested))
+    raw = [differences[k].p for k in tested]
+    within = [equivalence_p(differences_of(family[k])) for k in tested]
+    corrected, within = holm(raw + missing), holm(within + missing)
+    judged = []
+    for k, difference in enumerate(differences):
+        p, q, says = 1.0, 1.0, "undecided"
+        if k in tested:
+            p, q = corrected[tested.index(k)], within[tested.index(k)]
+            says = verdict(difference, p, q)
+        judged.append(Judged(difference=difference, p=p, equivalence_p=q, verdict=says))
+    return judged
+
+
+@dataclass(frozen=True, eq=False)
+class Main:
+    """The comparison that answers the question: pretrained less from scratch, by label budget."""
+
+    rows: list[Compared]
+    is_first_round: bool
+    block: Block
+
+
+def main_comparison(runs: Runs) -> Main:
+    """The protocol's primary family as soon as it has pairs of its own, else the first round's.
+
+    The protocol's cells at 10, 30 and 100 % repeat the first round's recipe, so pairs there are
+    not yet the protocol's; those at fewer labels are.
+    """
+    study = study_of(runs)
+    family = ((PRETRAINED, SCRATCH),)
+    primary, first = study.blocks[0], study.block("round1")
+    budgets = primary.round.budgets
+    rows = compare(runs, primary, family, fewest=study.seeds, size=len(budgets))
+    known = {cell.name for cell in first.cells} if first else set()
+    own = any(primary.cell(PRETRAINED, row.budget).name not in known for row in rows)
+    if own or first is None:
+        return Main(rows, False, primary)
+    return Main(compare(runs, first, family), True, first)

@@ -1,0 +1,89 @@
+"""What runs cost in core minutes, pretraining included."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from report.runs import FinishedRun, Runs, accuracy, core_seconds
+from studies.cells import PRETRAINED, SCRATCH, Block, Cell
+from studies.comparisons import runs_of
+from studies.first_round import (
+    EXTRA,
+    PRETRAINED_FOURFOLD,
+    PRETRAINED_SHORT,
+    ROUND_1,
+    SCRATCH_FOURFOLD,
+    SCRATCH_SHORT,
+)
+from studies.grid import SAME_COMPUTE
+
+BUDGETS = (0.01, 0.1, 1.0)  # at which cost is looked at
+USES = 10  # classifiers that might share one pretraining
+# Arms that take more or fewer steps from the same start.
+FROM_SCRATCH = (SCRATCH_SHORT, SCRATCH, SCRATCH_FOURFOLD, EXTRA, SAME_COMPUTE)
+FROM_ENCODER = (PRETRAINED_SHORT, PRETRAINED, PRETRAINED_FOURFOLD)
+
+
+@dataclass(frozen=True, eq=False)
+class Cost:
+    """One cell's mean core minutes, a classifier's and its pretraining's, and test accuracies."""
+
+    cell: Cell
+    classifier: float
+    pretraining: float
+    accuracies: list[float]
+
+    @property
+    def total(self) -> float:
+        return self.classifier + self.pretraining
+
+    @property
+    def amortised(self) -> float:
+        """As if ten classifiers shared the pretraining."""
+        return self.classifier + self.pretraining / USES
+
+
+def costs(runs: Runs, block: Block) -> list[Cost]:
+    """What the arms of a block's round cost that take more or fewer steps."""
+    cells = [
+        block.cell(arm, budget)
+        for budget in BUDGETS
+        if budget in block.round.budgets
+        for arm in FROM_SCRATCH + FROM_ENCODER
+    ]
+    return [cost for cell in cells if (cost := cost_of(runs, cell))]
+
+
+def cost_of(runs: Runs, cell: Cell) -> Cost | None:
+    """None where the cell has no runs, or where what its pretraining took is not known."""
+    classifiers = runs_of(runs, cell)
+    pretraining = cell.pretraining(0)
+    encoders = runs.get(pretraining.name, []) if pretraining else []
+    if not classifiers or (pretraining and not encoders):
+        return None
+    return Cost(
+        cell, minutes(classifiers), minutes(encoders), [accuracy(run) for run in classifiers]
+    )
+
+
+def minutes(runs: list[FinishedRun]) -> float:
+    """Mean core minutes of a run; 0 where there is none."""
+    return float(np.mean([core_seconds(run) for run in runs])) / 60 if runs else 0.0
+
+
+def cost_rows(runs: Runs, block: Block) -> list[dict]:
+    """By label budget, what both arms cost, and what scratch with as much compute reaches."""
+    rows = []
+    for budget in BUDGETS:
+        if budget not in block.round.budgets:
+            continue
+        scratch, pretrained = (
+            cost_of(runs, block.cell(arm, budget)) for arm in (SCRATCH, PRETRAINED)
+        )
+        if scratch and pretrained:
+            arm = EXTRA if block.round is ROUND_1 else SAME_COMPUTE
+            more = cost_of(runs, block.cell(arm, budget))
+            rows.append(
+                {"budget": budget, "scratch": scratch, "pretrained": pretrained, "more": more}
+            )
+    return rows

@@ -1,0 +1,77 @@
+"""What is measured beside the networks' runs: baselines without a network, probes of encoders.
+
+Each comes as one JSON file in the folder of runs, where it is there.
+"""
+
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+from msgspec import Meta, Struct
+
+from harness.files import read_json
+from metrics import Share
+from report.runs import Runs
+
+CLASSICAL, PROBES = "classical.json", "probes.json"
+Name = Annotated[str, Meta(min_length=1, max_length=100)]
+BySeed = Annotated[dict[int, Share], Meta(min_length=1)]
+Budget = Annotated[float, Meta(gt=0, le=1)]
+
+
+class Classical(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One baseline without a network at one label budget, on the splits of the study's seeds.
+
+    Args:
+        test_accuracy: by seed, in [0, 1].
+        core_seconds: of fitting and predicting, the mean over seeds.
+    """
+
+    name: Name
+    label_fraction: Budget
+    test_accuracy: BySeed
+    core_seconds: Annotated[float, Meta(ge=0)]
+
+
+class Probe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How well one stage's maps of one encoder tell the classes apart, by a simple classifier.
+
+    Args:
+        probe: the classifier, such as `linear probe` or `k-NN`.
+        test_accuracy: by seed, in [0, 1].
+    """
+
+    encoder: Name
+    stage: Name
+    probe: Name
+    label_fraction: Budget
+    test_accuracy: BySeed
+
+
+class Extra(NamedTuple):
+    """All that is measured beside the runs."""
+
+    classical: tuple[Classical, ...] = ()
+    probes: tuple[Probe, ...] = ()
+
+
+def extra_of(runs: Runs) -> Extra:
+    """What lies beside these runs, in their folder.
+
+    Raises:
+        UserError: a file is not what it should be.
+    """
+    first = next((found[0] for found in runs.values()), None)
+    return read_extra(first.folder.parent.parent) if first else Extra()
+
+
+def read_extra(runs_dir: str | Path) -> Extra:
+    """What the folder of runs holds of it.
+
+    Raises:
+        UserError: a file is not what it should be.
+    """
+    found = [
+        read_json(path, tuple[kind, ...]) if (path := Path(runs_dir) / name).exists() else ()
+        for name, kind in ((CLASSICAL, Classical), (PROBES, Probe))
+    ]
+    return Extra(*found)

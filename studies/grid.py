@@ -1,0 +1,185 @@
+"""The study's grid: the protocol's arms, label budgets and seeds, and the two studies.
+
+The first round's arms are in first_round.py, the search's trials in search.py.
+"""
+
+from dataclasses import dataclass
+
+from studies.cells import (
+    FREEZE,
+    NO_TEST,
+    PRETRAINED,
+    SCRATCH,
+    SEEDS,
+    USUAL,
+    Arm,
+    Block,
+    Round,
+    Study,
+    steps,
+)
+from studies.first_round import ABLATION_BLOCK, ROUND_1_BLOCK
+
+# ------------------------------------------------------------------ the protocol's arms
+
+FROZEN = Arm("pretrained, encoder frozen", FREEZE, {})
+
+PIXELS = Arm("masked, pixels", pretraining={"target": "pixels"})
+PLAIN = Arm("plain", pretraining={"corruption": "none"})
+NO_SKIPS = Arm("masked, normalised, no skips", pretraining={"skips": False})
+PIXELS_NO_SKIPS = Arm("masked, pixels, no skips", pretraining={"target": "pixels", "skips": False})
+PLAIN_NO_SKIPS = Arm("plain, no skips", pretraining={"corruption": "none", "skips": False})
+FACTORIAL = (PLAIN, PIXELS, PLAIN_NO_SKIPS, PIXELS_NO_SKIPS, NO_SKIPS)
+
+LENGTHS = tuple(
+    Arm(f"pretrained, {epochs} epochs", pretraining={"epochs": epochs}) for epochs in (3, 10, 100)
+)
+FEWER_IMAGES = Arm(
+    "pretrained on 10 % of the images, as many steps",
+    pretraining={"image_fraction": 0.1, "epochs": 300},
+)
+HIDDEN = tuple(
+    Arm(f"pretrained, {hidden} of 49 patches hidden", pretraining={"hidden_patches": hidden})
+    for hidden in (12, 36)
+)
+# 30 epochs of pretraining take as long as 45 of classification: the decoder takes the rest.
+SAME_COMPUTE = Arm("from scratch, with the pretraining's compute on top", passes=45)
+
+
+def wider(width: float) -> tuple[Arm, Arm]:
+    """Both arms with other nets."""
+    changes = {"width": width}
+    scratch = Arm(f"from scratch, width {width:g}", changes)
+    return scratch, Arm(f"pretrained, width {width:g}", changes, {})
+
+
+# ------------------------------------------------------------------ the protocol
+
+SMALL = {"batch_size": 32, "learning_rate": 2e-3}
+# Label budget: epochs, and how each arm takes its steps, from scratch and pretrained. Below 10 %
+# the steps come from the search on validation.
+PROTOCOL = {
+    0.001: (500, SMALL, SMALL),
+    0.003: (250, SMALL, SMALL),
+    0.01: (100, SMALL, SMALL),
+    0.03: (60, SMALL, SMALL),
+    0.1: (30, USUAL, USUAL),
+    0.3: (15, USUAL, USUAL),
+    1.0: (10, USUAL, USUAL),
+}
+# digits: a tenth is 138 images.
+MINIATURE = {0.01: (60, SMALL, SMALL), 0.1: (20, SMALL, SMALL), 1.0: (10, USUAL, USUAL)}
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much of the protocol is run on a data set.
+
+    Args:
+        seeds, few: how many, of primary and of exploratory cells.
+        small: label budgets at which pretraining is looked into: the first and the last of them,
+            and the frozen encoder at all.
+        costly: label budgets at which scratch gets the pretraining's compute.
+        widths: of other nets, each with its number of seeds.
+    """
+
+    seeds: int
+    few: int
+    small: tuple[float, ...]
+    costly: tuple[float, ...]
+    widths: dict[float, int]
+
+
+def protocol_blocks(round_: Round, extent: Extent) -> tuple[Block, ...]:
+    """The primary cells, then what is exploratory."""
+    small = extent.small
+    ends = dict.fromkeys((small[0], small[-1]), extent.few)
+    nets = [(wider(width), seeds) for width, seeds in extent.widths.items()]
+    return (
+        Block(
+            "primary",
+            "Does pretraining help?",
+            round_,
+            round_.cells((SCRATCH, PRETRAINED), dict.fromkeys(round_.budgets, extent.seeds)),
+            (((PRETRAINED, SCRATCH),),),
+        ),
+        Block(
+            "frozen",
+            "Is the encoder good enough to stay as it is?",
+            round_,
+            round_.cells((FROZEN,), dict.fromkeys(small, extent.seeds)),
+            (((FROZEN, SCRATCH), (FROZEN, PRETRAINED)),),
+        ),
+        *pretraining_blocks(round_, ends),
+        Block(
+            "compute",
+            "And if training from scratch gets the pretraining's compute?",
+            round_,
+            round_.cells((SAME_COMPUTE,), dict.fromkeys(extent.costly, min(extent.few, 3))),
+            (((SAME_COMPUTE, SCRATCH), (PRETRAINED, SAME_COMPUTE)),),
+        ),
+        Block(
+            "wide",
+            "Does it hold for wider nets?",
+            round_,
+            tuple(cell for pair, seeds in nets for cell in round_.cells(pair, {1.0: seeds})),
+            (tuple((pretrained, scratch) for (scratch, pretrained), _ in nets),),
+        ),
+    )
+
+
+def pretraining_blocks(round_: Round, seeds: dict[float, int]) -> tuple[Block, ...]:
+    """What it is in the pretraining that helps, by label budget with its number of seeds."""
+    factors = (
+        *((PLAIN_NO_SKIPS, PLAIN), (PIXELS_NO_SKIPS, PIXELS), (NO_SKIPS, PRETRAINED)),
+        *((PIXELS, PLAIN), (PRETRAINED, PIXELS)),
+        *((PIXELS_NO_SKIPS, PLAIN_NO_SKIPS), (NO_SKIPS, PIXELS_NO_SKIPS)),
+    )
+    questions = {
+        "factorial": ("Skips, masking, target: what does it?", FACTORIAL, factors),
+        "length": ("How long must pretraining be?", LENGTHS, ()),
+        "images": ("Do fewer images do, with as many steps?", (FEWER_IMAGES,), ()),
+        "hidden": ("How much must be hidden?", HIDDEN, ()),
+    }
+    return tuple(
+        Block(
+            name,
+            question,
+            round_,
+            round_.cells(arms, seeds),
+            (family or tuple((arm, PRETRAINED) for arm in arms),),
+        )
+        for name, (question, arms, family) in questions.items()
+    )
+
+
+# ------------------------------------------------------------------ the two studies
+
+# A table of its own: what the protocol takes from the search must not change what was searched.
+SEARCHED = {0.001: (500, {}, {}), 0.003: (250, {}, {}), 0.01: (100, {}, {}), 0.03: (60, {}, {})}
+FASHION_PROTOCOL = Round({"validations": 5}, steps(PROTOCOL))
+FASHION = Study(
+    runs_dir="runs",
+    protocol=FASHION_PROTOCOL,
+    search=Round({"validations": 1, **NO_TEST}, steps(SEARCHED)),
+    search_seeds=(100, 101),
+    blocks=(
+        *protocol_blocks(
+            FASHION_PROTOCOL,
+            Extent(SEEDS, 6, (0.001, 0.003, 0.01), (0.01, 0.1, 1.0), {0.5: 3, 1.0: 3}),
+        ),
+        ROUND_1_BLOCK,
+        ABLATION_BLOCK,
+    ),
+)
+# A miniature of it all.
+SMALL_DIGITS = {"dataset": "digits", "width": 0.1}
+DIGITS_PROTOCOL = Round({"validations": 5, **SMALL_DIGITS}, steps(MINIATURE))
+DIGITS = Study(
+    runs_dir="demo/runs",
+    protocol=DIGITS_PROTOCOL,
+    search=Round({"validations": 1, **SMALL_DIGITS, **NO_TEST}, steps({0.1: (20, {}, {})})),
+    search_seeds=(100,),
+    blocks=protocol_blocks(DIGITS_PROTOCOL, Extent(6, 1, (0.01, 0.1), (1.0,), {0.2: 1})),
+)
+STUDIES = {"fashion": FASHION, "digits": DIGITS}

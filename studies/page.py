@@ -1,0 +1,191 @@
+"""STUDY.md, and README's answer: values computed from finished runs, which a template says."""
+
+from collections import Counter
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from metrics import (
+    MARGIN,
+    MIN_PAIRS,
+    SIGNIFICANCE,
+    bootstrap_seeds_and_images,
+    calibration,
+    holm,
+    paired_difference,
+    trend,
+)
+from report.markdown import render
+from report.pairs import QUICK
+from report.runs import FinishedRun, Runs, class_accuracy, core_seconds
+from studies.cells import PRETRAINED, SCRATCH, Study
+from studies.comparisons import Compared, Main, compare, main_comparison, study_of
+from studies.costs import USES, cost_rows
+from studies.extra import Extra, extra_of
+from studies.sections import ablation_rows, round_1, search_tables, section
+
+RESAMPLES = 1000  # of seeds and images
+
+
+def answer(runs: Runs) -> dict[str, Any] | None:
+    """What README's first screen says; None without a pair.
+
+    `rows` are `Compared`, one a label budget; `first_round` says that they are not the protocol's
+    yet; `seeds` is what a complete cell of the protocol has.
+    """
+    main = main_comparison(runs)
+    if not main.rows:
+        return None
+    study = study_of(runs)
+    return {"rows": main.rows, "first_round": main.is_first_round, "seeds": study.seeds}
+
+
+def study_page(runs: Runs, img_dir: str) -> str:
+    """The whole of STUDY.md.
+
+    Args:
+        img_dir: the pictures' folder, as seen from the page.
+    """
+    study, main, extra = study_of(runs), main_comparison(runs), extra_of(runs)
+    everything = list(chain.from_iterable(runs.values()))
+    return render(
+        "studies",
+        "study.md.j2",
+        img=img_dir,
+        main=main,
+        by_verdict=by_verdict(main.rows),
+        primary=primary_rows(runs, study),
+        beside=[beside(row) for row in main.rows],
+        trend=trend_of(main),
+        learning=learning_rows(main),
+        quick=QUICK,
+        costs=cost_rows(runs, main.block),
+        uses=USES,
+        classical=classical_rows(main, extra),
+        probes=extra.probes,
+        exploratory=[
+            section(runs, block) for block in study.blocks[1:] if block.round is study.protocol
+        ],
+        round_1=round_1(runs, study.block("round1")),
+        ablation=ablation_rows(runs, study.block("ablation")),
+        search=search_tables(runs, study),
+        classes=class_table(main),
+        has_first_round=study.block("round1") is not None,
+        seeds=study.seeds,
+        search_seeds=study.search_seeds,
+        margin=MARGIN,
+        significance=SIGNIFICANCE,
+        fewest=MIN_PAIRS,
+        total={"runs": len(everything), "hours": sum(map(core_seconds, everything)) / 3600},
+        data=everything[0].config.data if everything else None,
+        places=places(everything),
+    )
+
+
+def by_verdict(rows: list[Compared]) -> dict[str, list[Compared]]:
+    groups: dict[str, list[Compared]] = {}
+    for row in rows:
+        groups.setdefault(row.judged.verdict, []).append(row)
+    return groups
+
+
+# ------------------------------------------------------------------ the main comparison
+
+
+def primary_rows(runs: Runs, study: Study) -> list[dict[str, Any]]:
+    """A row for each of the protocol's label budgets; `compared` is None before it has pairs."""
+    primary = study.blocks[0]
+    family = primary.families[0]
+    found = compare(runs, primary, family, study.seeds, len(primary.round.budgets))
+    by_budget = {row.budget: row for row in found}
+    arms = (SCRATCH, PRETRAINED)
+    return [
+        {
+            "budget": budget,
+            "compared": by_budget.get(budget),
+            "recipes": [primary.cell(arm, budget).recipe for arm in arms],
+        }
+        for budget in primary.round.budgets
+    ]
+
+
+def beside(row: Compared) -> dict[str, Any]:
+    """The interval over other seeds and images, and calibration of both arms."""
+    arms = (row.pairs.control, row.pairs.treated)
+    correct = [np.stack([run.correct for run in runs]) for runs in arms]
+    return {
+        "row": row,
+        "interval": bootstrap_seeds_and_images(*correct, resamples=RESAMPLES),
+        "loss": [float(np.mean([run.metrics.test.loss for run in runs])) for runs in arms],
+        "ece": [float(np.mean([ece(run) for run in runs])) for runs in arms],
+    }
+
+
+def ece(run: FinishedRun) -> float:
+    """Expected calibration error of the probabilities as the network gives them."""
+    return calibration(run.predictions["probability"], run.correct).ece
+
+
+def trend_of(main: Main):
+    """The gain's slope per decade of labels, over the seeds that all label budgets have."""
+    if len(main.rows) < 2:
+        return None
+    gains = [dict(zip(row.pairs.seeds, row.differences, strict=True)) for row in main.rows]
+    seeds = sorted(set.intersection(*map(set, gains)))
+    if not seeds:
+        return None
+    by_seed = [[gain[seed] for gain in gains] for seed in seeds]
+    return trend([row.budget for row in main.rows], by_seed)
+
+
+def learning_rows(main: Main) -> list[dict[str, Any]]:
+    """Epochs to near scratch's last validation accuracy, by label budget."""
+    rows = []
+    for row in main.rows:
+        scratch, pretrained = row.pairs.epochs_to_goal()
+        difference = paired_difference(scratch, pretrained)
+        rows.append({"row": row, "epochs": [scratch, pretrained], "difference": difference})
+    for row, p in zip(rows, holm([row["difference"].p for row in rows]), strict=True):
+        row["p"] = p
+    return rows
+
+
+def classical_rows(main: Main, extra: Extra) -> list[dict[str, Any]]:
+    """Baselines without a network beside the pretrained arm, on the seeds that both have."""
+    pretrained = {
+        row.budget: dict(zip(row.pairs.seeds, row.pretrained, strict=True)) for row in main.rows
+    }
+    rows = []
+    for baseline in sorted(extra.classical, key=lambda row: (row.label_fraction, row.name)):
+        ours = pretrained.get(baseline.label_fraction, {})
+        seeds = sorted(ours.keys() & baseline.test_accuracy.keys())
+        theirs = [baseline.test_accuracy[seed] for seed in seeds]
+        difference = paired_difference(theirs, [ours[seed] for seed in seeds]) if seeds else None
+        rows.append({"baseline": baseline, "difference": difference})
+    return rows
+
+
+def class_table(main: Main) -> dict[str, Any] | None:
+    """Class by class, pretrained less from scratch, where there are pairs enough."""
+    rows = [row for row in main.rows if len(row.pairs) >= MIN_PAIRS]
+    if not rows:
+        return None
+    columns = []
+    for row in rows:
+        found = [row.pairs.difference(class_accuracy(k)) for k in range(len(row.pairs.classes))]
+        columns.append(list(zip(found, holm([d.p for d in found]), strict=True)))
+    return {
+        "budgets": [row.budget for row in rows],
+        "rows": list(zip(rows[0].pairs.classes, zip(*columns, strict=True), strict=True)),
+    }
+
+
+def places(runs: list[FinishedRun]) -> list[tuple[str, int]]:
+    """Machines and number formats, with the number of runs."""
+    found = Counter(
+        f"{e.processor}, {e.device} {e.precision}, {e.threads} "
+        f"thread{'s' if e.threads > 1 else ''}, PyTorch {e.torch}"
+        for e in (run.config.environment for run in runs)
+    )
+    return found.most_common()

@@ -1,0 +1,227 @@
+"""The study's pictures: accuracy, gain, learning speed and cost over label budgets and seeds."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, NullFormatter
+
+from harness.files import shown
+from metrics import MARGIN, MIN_PAIRS, paired_difference
+from report.plots import FULL, GREY, PRETRAINED, PURPLE, SCRATCH, VERMILION, common_history, picture
+from report.runs import Runs, accuracy, class_accuracy
+from studies import grid
+from studies.cells import Arm, Block
+from studies.comparisons import Compared, compare, main_comparison, runs_of, study_of
+from studies.costs import FROM_SCRATCH, Cost, costs
+from studies.extra import Classical, extra_of
+
+SIDE_BY_SIDE = 3  # panels: more would make the text too small on a page
+# Baselines without a network, in the order of their names.
+CLASSICAL = (("#009E73", "^"), ("#E69F00", "v"), (PURPLE, "D"), ("#56B4E9", "P"))
+OBJECTIVES = {  # of the factorial: without skips, with skips
+    "plain": (grid.PLAIN_NO_SKIPS, grid.PLAIN),
+    "masked, pixels": (grid.PIXELS_NO_SKIPS, grid.PIXELS),
+    "masked, normalised": (grid.NO_SKIPS, grid.PRETRAINED),
+}
+SKIPS = (("without skips", "#009E73", "^"), ("with skips", PURPLE, "D"))
+
+
+def draw_study(runs: Runs, img_dir: Path) -> None:
+    """Draw what the runs show over label budgets and seeds, if there are pairs."""
+    main, study = main_comparison(runs), study_of(runs)
+    if not main.rows:
+        return
+    draw_label_efficiency(main.rows, extra_of(runs).classical, img_dir / "label_efficiency.png")
+    draw_gain(main.rows, img_dir / "gain.png")
+    draw_learning_speed(main.rows, img_dir / "learning_speed.png")
+    if found := costs(runs, main.block):
+        draw_cost(found, img_dir / "cost.png")
+    if rows := [row for row in main.rows if len(row.pairs) >= MIN_PAIRS]:
+        draw_class_differences(rows, img_dir / "class_differences.png")
+    factorial = study.block("factorial")
+    if compare(runs, factorial, factorial.families[0]):
+        draw_factorial(runs, factorial, img_dir / "factorial.png")
+
+
+def budget_axis(axes: Axes, budgets: list[float]) -> None:
+    """A logarithmic axis of label budgets, with a tick for each."""
+    axes.set_xscale("log")
+    axes.set_xticks([100 * b for b in budgets], [f"{100 * b:g}" for b in budgets])
+    axes.minorticks_off()
+    axes.set_xlabel("label budget, % of the training labels")
+
+
+def mean_and_half(values: list[float]) -> tuple[float, float]:
+    """Mean and half of its 95 % t interval, in percent; half is 0 for one value."""
+    found = paired_difference([0.0] * len(values), values)
+    return 100 * found.mean, 0.0 if found.low is None else 100 * (found.high - found.mean)
+
+
+def draw_label_efficiency(
+    rows: list[Compared], classical: tuple[Classical, ...], path: Path
+) -> None:
+    """Test accuracy against the label budget: the mean over seeds and its 95 % interval."""
+    budgets = [row.budget for row in rows]
+    with picture(path, 4.2) as ((axes,),):
+        for style, arm in (
+            (SCRATCH, [row.scratch for row in rows]),
+            (PRETRAINED, [row.pretrained for row in rows]),
+        ):
+            plot_band(axes, budgets, arm, style)
+        names = sorted({row.name for row in classical})
+        for k, name in enumerate(names):
+            colour, marker = CLASSICAL[k % len(CLASSICAL)]
+            own = sorted((b for b in classical if b.name == name), key=lambda b: b.label_fraction)
+            values = [list(b.test_accuracy.values()) for b in own]
+            style = {"color": colour, "marker": marker, "linestyle": ":", "label": shown(name)}
+            plot_band(axes, [b.label_fraction for b in own], values, style)
+        budget_axis(axes, sorted({*budgets, *(b.label_fraction for b in classical)}))
+        axes.set_ylabel("test accuracy, %")
+        axes.set_title("mean over seeds; band: its 95 % interval")
+        axes.legend(loc="lower right")
+
+
+def plot_band(axes: Axes, budgets: list[float], values: list[list[float]], style: dict) -> None:
+    share = 100 * np.array(budgets)
+    mean, half = np.transpose([mean_and_half(each) for each in values])
+    axes.plot(share, mean, **style)
+    axes.fill_between(share, mean - half, mean + half, color=style["color"], alpha=0.2, linewidth=0)
+
+
+def draw_gain(rows: list[Compared], path: Path) -> None:
+    """Pretrained less from scratch: a dot a seed, mean and 95 % interval, and the margin."""
+    with picture(path, 3.8) as ((axes,),):
+        axes.axhspan(-100 * MARGIN, 100 * MARGIN, color=GREY, alpha=0.3, linewidth=0)
+        axes.axhline(0, color="black", linewidth=0.8)
+        for row in rows:
+            share, d = 100 * row.budget, row.judged.difference
+            spread = np.linspace(0.9, 1.11, d.n) if d.n > 1 else np.ones(1)
+            dots = 100 * np.array(row.differences)
+            axes.plot(share * spread, dots, "o", color=VERMILION, alpha=0.5, markersize=4)
+            if d.low is not None:
+                axes.plot([share] * 2, [100 * d.low, 100 * d.high], color="black", linewidth=1.5)
+            axes.plot(share, 100 * d.mean, "_", color="black", markersize=16, markeredgewidth=2)
+        budget_axis(axes, [row.budget for row in rows])
+        axes.set_ylabel("pretrained less from scratch, points")
+        axes.set_title(
+            f"a dot a seed; black: mean and 95 % interval; grey: ±{100 * MARGIN:g} points"
+        )
+
+
+def draw_class_differences(rows: list[Compared], path: Path) -> None:
+    """Class accuracy, pretrained less from scratch: a panel a label budget."""
+    classes = rows[0].pairs.classes
+    with panels(path, len(rows), 3.0, sharey=True) as axes_list:
+        for axes, row in zip(axes_list, rows, strict=True):
+            for k in range(len(classes)):
+                d = row.pairs.difference(class_accuracy(k))
+                colour = VERMILION if d.mean > 0 else SCRATCH["color"]
+                axes.barh(k, 100 * d.mean, color=colour, height=0.6)
+                axes.plot([100 * d.low, 100 * d.high], [k, k], color="black", linewidth=1.2)
+            axes.axvline(0, color="black", linewidth=0.8)
+            axes.set_yticks(range(len(classes)), [shown(name) for name in classes])
+            axes.grid(axis="y", visible=False)
+            axes.set_title(f"{100 * row.budget:g} % of the labels, {len(row.pairs)} pairs")
+        axes_list[0].invert_yaxis()
+        axes_list[0].figure.supxlabel(
+            "class accuracy, pretrained less from scratch, points; lines: 95 % interval",
+            fontsize=10,
+        )
+
+
+def draw_learning_speed(rows: list[Compared], path: Path) -> None:
+    """Validation accuracy against the epochs trained: mean over seeds, ± one deviation."""
+    with panels(path, len(rows), 2.7) as axes_list:
+        for axes, row in zip(axes_list, rows, strict=True):
+            for runs, style in ((row.pairs.control, SCRATCH), (row.pairs.treated, PRETRAINED)):
+                epochs, values = common_history(runs, "valid_accuracy")
+                mean = 100 * values.mean(axis=0)
+                spread = 100 * values.std(axis=0, ddof=1) if len(runs) > 1 else 0 * mean
+                axes.plot(epochs, mean, **style)
+                axes.fill_between(
+                    epochs, mean - spread, mean + spread, color=style["color"], alpha=0.2
+                )
+            axes.set_title(f"{100 * row.budget:g} % of the labels, {len(row.pairs)} seeds")
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes_list[0].legend(loc="lower right")
+        axes_list[0].figure.supxlabel("epochs trained", fontsize=10)
+        axes_list[0].figure.supylabel("validation accuracy, %", fontsize=10)
+
+
+def draw_cost(found: list[Cost], path: Path) -> None:
+    """Test accuracy against core minutes: a panel a label budget, a point a recipe.
+
+    A pretrained recipe is shown with the whole pretraining and, hollow, with a tenth of it.
+    """
+    budgets = sorted({cost.cell.budget for cost in found})
+    with panels(path, len(budgets), 3.2) as axes_list:
+        for axes, budget in zip(axes_list, budgets, strict=True):
+            here = [cost for cost in found if cost.cell.budget == budget]
+            scratch = [cost for cost in here if cost.cell.arm in FROM_SCRATCH]
+            pretrained = [cost for cost in here if cost.cell.arm not in FROM_SCRATCH]
+            plot_cost(axes, scratch, [c.total for c in scratch], SCRATCH)
+            plot_cost(axes, pretrained, [c.total for c in pretrained], PRETRAINED)
+            shared = PRETRAINED | {
+                "label": "pretrained, pretraining shared by ten",
+                "markerfacecolor": "white",
+                "linestyle": ":",
+            }
+            plot_cost(axes, pretrained, [c.amortised for c in pretrained], shared)
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.set_title(f"{100 * budget:g} % of the labels")
+        figure = axes_list[0].figure
+        figure.supxlabel("core minutes, pretraining included", fontsize=10)
+        axes_list[0].set_ylabel("test accuracy, %")
+        handles, labels = axes_list[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper center", ncols=3)
+
+
+def plot_cost(axes: Axes, found: list[Cost], minutes: list[float], style: dict) -> None:
+    order = np.argsort(minutes)
+    means, halves = np.transpose([mean_and_half(c.accuracies) for c in found] or [(0, 0)])[:, order]
+    axes.errorbar(np.array(minutes)[order], means, halves, capsize=2, **style)
+
+
+def draw_factorial(runs: Runs, block: Block, path: Path) -> None:
+    """Test accuracy by what is filled in, with and without skips, over the same seeds."""
+    budgets = sorted({cell.budget for cell in block.cells})
+    with picture(path, 3.4, columns=len(budgets)) as (row,):
+        for axes, budget in zip(row, budgets, strict=True):
+            seeds = block.cell(grid.PLAIN, budget).seeds
+
+            def accuracies(arm: Arm, budget=budget, seeds=seeds) -> list[float]:
+                found = runs_of(runs, block.cell(arm, budget))
+                return [accuracy(run) for run in found if run.seed in seeds]
+
+            if scratch := accuracies(grid.SCRATCH):
+                level = 100 * np.mean(scratch)
+                axes.axhline(level, color=SCRATCH["color"], label="from scratch")
+            for k, (label, colour, marker) in enumerate(SKIPS):
+                values = [accuracies(pair[k]) for pair in OBJECTIVES.values()]
+                where = [i + 0.16 * (k - 0.5) for i, each in enumerate(values) if each]
+                means, halves = np.transpose([mean_and_half(v) for v in values if v] or [(0, 0)])
+                if where:
+                    look = {"fmt": marker, "color": colour, "capsize": 3, "label": label}
+                    axes.errorbar(where, means, halves, **look)
+            axes.set_xticks(range(len(OBJECTIVES)), OBJECTIVES)
+            axes.set_title(f"{100 * budget:g} % of the labels; bars: 95 % interval")
+        row[0].set_ylabel("test accuracy, %")
+        row[0].legend()
+
+
+@contextmanager
+def panels(path: Path, count: int, height: float, **sharing: bool) -> Iterator[list[Axes]]:
+    """Axes for so many panels, row by row; otherwise as `report.plots.picture`."""
+    columns = min(count, SIDE_BY_SIDE)
+    rows = -(-count // columns)
+    width = FULL * columns / SIDE_BY_SIDE
+    with picture(path, height * rows, rows, columns, width=width, **sharing) as grid_of_axes:
+        axes = list(grid_of_axes.flat)
+        for empty in axes[count:]:
+            empty.remove()
+        yield axes[:count]

@@ -1,0 +1,153 @@
+"""STUDY.md's tables beside the main comparison: blocks, first round, ablation, search."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from report.pairs import Pairs
+from report.runs import FinishedRun, Runs, accuracy, core_seconds, valid_accuracy
+from studies.cells import SCRATCH, Arm, Block, Study
+from studies.comparisons import compare, runs_of
+from studies.first_round import BY_EPOCHS, COMPARED_1, ROUND_1_BLOCK, SCRATCH_FIRST
+from studies.search import ARMS, Trial, best, choice_by_few, trials
+
+
+def section(runs: Runs, block: Block) -> dict[str, Any]:
+    """A block's accuracies and comparisons."""
+    return {
+        "block": block,
+        "accuracies": accuracies(runs, block),
+        "families": [rows for family in block.families if (rows := compare(runs, block, family))],
+    }
+
+
+def accuracies(runs: Runs, block: Block) -> dict[str, Any]:
+    """Test accuracies by arm, a list for each label budget that the block has runs at."""
+    found: dict[Arm, dict[float, list[float]]] = {}
+    for cell in block.cells:
+        values = [accuracy(run) for run in runs_of(runs, cell) if run.metrics.test]
+        if values:
+            found.setdefault(cell.arm, {})[cell.budget] = values
+    budgets = sorted({budget for by_budget in found.values() for budget in by_budget})
+    rows = [
+        (arm.name, [by_budget.get(budget, []) for budget in budgets])
+        for arm, by_budget in found.items()
+    ]
+    return {"budgets": budgets, "rows": rows}
+
+
+def round_1(runs: Runs, block: Block | None) -> dict[str, Any] | None:
+    """What the first round showed; None where it has no runs."""
+    if block is None or not any(runs_of(runs, cell) for cell in block.cells):
+        return None
+    return {
+        **section(runs, block),
+        "by_epochs": by_epochs(runs, block),
+        "epochs_columns": list(BY_EPOCHS.values()),
+        "tried": tried(runs, block),
+    }
+
+
+def by_epochs(runs: Runs, block: Block) -> list[dict[str, Any]]:
+    """Scratch's validation accuracy by the number of epochs, over the seeds that all have."""
+    rows = []
+    for budget in block.round.budgets:
+        found = [runs_of(runs, block.cell(arm, budget)) for arm in BY_EPOCHS]
+        seeds = [{run.seed for run in arm} for arm in found if arm]
+        shared = set.intersection(*seeds) if len(seeds) > 1 else set()
+        if shared:
+            cells = [[run for run in arm if run.seed in shared] for arm in found]
+            columns = [
+                (float(np.mean(list(map(valid_accuracy, arm)))), arm[0].setup.recipe.epochs)
+                if arm
+                else None
+                for arm in cells
+            ]
+            rows.append({"budget": budget, "seeds": len(shared), "columns": columns})
+    return rows
+
+
+def tried(runs: Runs, block: Block) -> list[dict[str, Any]]:
+    """Arms beside scratch by validation accuracy, at the fewest labels, the best first."""
+    fewest = block.round.budgets[0]
+    scratch = runs_of(runs, block.cell(SCRATCH, fewest))
+    rows = []
+    for arm in COMPARED_1:
+        pairs = Pairs.of(scratch, runs_of(runs, block.cell(arm, fewest)))
+        if len(pairs):
+            means = [float(np.mean(values)) for values in pairs.values(valid_accuracy)]
+            difference = pairs.difference(valid_accuracy)
+            rows.append({"arm": arm.name, "means": means, "difference": difference})
+    return sorted(rows, key=lambda row: -row["difference"].mean)
+
+
+def ablation_rows(runs: Runs, block: Block | None) -> list[dict[str, Any]]:
+    """Validation accuracy of one run each, beside the whole recipe's."""
+    if block is None:
+        return []
+    found = [(cell.arm.name, runs_of(runs, cell), valid_accuracy) for cell in block.cells]
+    first_job = runs_of(runs, ROUND_1_BLOCK.cell(SCRATCH_FIRST, 1.0))
+    found += [
+        ("width 0.5", first_job, last_accuracy),
+        ("width 0.5, final predictions over 25 shifted views", first_job, valid_accuracy),
+    ]
+    whole = found[0][1]
+    if not whole:
+        return []
+    return [row(name, each[0], of, whole[0]) for name, each, of in found if each]
+
+
+def row(name: str, run: FinishedRun, of: Callable, whole: FinishedRun) -> dict[str, Any]:
+    reference = valid_accuracy(whole)
+    return {
+        "name": name,
+        "accuracy": of(run),
+        "change": None if run is whole else of(run) - reference,
+        "seconds": core_seconds(run) / run.setup.recipe.epochs,
+        "error": (reference * (1 - reference) / whole.config.data.valid_images) ** 0.5,
+    }
+
+
+def last_accuracy(run: FinishedRun) -> float:
+    """On validation after the last epoch, each image seen once and mirrored."""
+    return run.history["valid_accuracy"][-1]
+
+
+def search_tables(runs: Runs, study: Study) -> list[dict[str, Any]]:
+    """For each arm, its trials as rows and the label budgets as columns."""
+    tables = []
+    for arm in ARMS:
+        of_arm = [trial for trial in trials(study, runs) if trial.arm == arm]
+        found = [trial for trial in of_arm if trial.accuracies(runs)]
+        budgets = sorted({trial.cell.budget for trial in found})
+        by_cell = {(trial.name, trial.cell.budget): trial.mean(runs) for trial in found}
+        columns = [[trial for trial in found if trial.cell.budget == b] for b in budgets]
+        names = dict.fromkeys(trial.name for trial in of_arm)
+        tables.append(
+            {
+                "arm": arm,
+                "budgets": budgets,
+                "rows": [(n, [by_cell.get((n, b)) for b in budgets]) for n in names],
+                "choices": [choices(column, runs) for column in columns],
+            }
+        )
+    return [table for table in tables if table["budgets"]]
+
+
+def choices(of: list[Trial], runs: Runs) -> dict[str, Any] | None:
+    """What all validation images choose, and how good a choice as few as the labels make.
+
+    None before a trial is complete.
+    """
+    complete = [trial for trial in of if trial.is_complete(runs)]
+    chosen = best(complete, runs)
+    if chosen is None:
+        return None
+    images = runs_of(runs, chosen.cell)[0].config.data.train_images
+    return {
+        "name": chosen.name,
+        "accuracy": chosen.mean(runs),
+        "images": images,
+        "by_few": choice_by_few(complete, runs, images),
+    }

@@ -1,0 +1,275 @@
+"""Whatever a file holds: it is read as what it should be, or refused in one line."""
+
+import json
+import os
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from autoencoding import EncoderCard, read_encoder
+from classification import ModelCard, TrainedModel
+from harness.compute import set_up_compute
+from harness.errors import UserError
+from harness.files import read_arrays, read_bytes, read_json, shown, write_arrays, write_json
+from harness.rundir import Config, read_history
+from harness.weights import load_weights, save_weights
+from metrics import Metrics
+from recipes import AutoencoderRecipe, Setup
+from training import Checkpoint
+
+CPU = set_up_compute("cpu", "fp32")
+PREDICTIONS = ("predicted", "probability", "label", "calibrated")
+in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner),
+)
+
+
+def model_of(path):
+    return TrainedModel(path, CPU)
+
+
+def checkpoint_of(path):
+    return load_weights(path, Checkpoint, "somebody")
+
+
+READERS = {
+    "config.json": lambda path: read_json(path, Config[Setup]),
+    "metrics.json": lambda path: read_json(path, Metrics),
+    "history.csv": read_history,
+    "predictions.npz": lambda path: read_arrays(path, PREDICTIONS),
+    "model.safetensors": model_of,
+}
+
+
+def refused(read, path) -> str:
+    """The one line with which reading the file ends."""
+    with pytest.raises(UserError) as error:
+        read(path)
+    assert "\n" not in str(error.value)
+    assert path.name in str(error.value)
+    return str(error.value)
+
+
+def read_or_refuse(read, path) -> None:
+    try:
+        read(path)
+    except UserError as error:
+        assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_what_a_run_has_left_is_read(baseline_dir, name):
+    assert READERS[name](baseline_dir / name)
+
+
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"null", b"[]", b"{}", b"7", b'"text"', b"[" * 100_000, b"\xff\xfe\x00", b"PK\x03\x04",
+     b"\x80\x04\x95", b"epoch\n", b"epoch,loss\n1\n", b"a\nb\n", b"\x00" * 64],
+    ids=lambda content: repr(content[:8]),
+)  # fmt: skip
+def test_other_content_is_refused(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    refused(READERS[name], tmp_path / name)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_what_is_no_regular_file_is_refused_at_once(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    refused(READERS[name], tmp_path / name)
+    (tmp_path / "folder" / name).mkdir(parents=True)
+    with pytest.raises((UserError, IsADirectoryError)):
+        READERS[name](tmp_path / "folder" / name)
+    refused(READERS[name], tmp_path / "missing" / name)
+
+
+def test_a_file_larger_than_any_of_ours_is_not_read(tmp_path):
+    path = tmp_path / "config.json"
+    with open(path, "wb") as file:
+        file.truncate(20 * 2**30)  # takes no room on disk
+    assert "21,474,836,480 bytes" in refused(read_bytes, path)
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.json"])
+@in_one_folder
+@given(value=json_values)
+def test_any_json_is_read_or_refused(tmp_path, name, value):
+    (tmp_path / name).write_text(json.dumps(value))
+    read_or_refuse(READERS[name], tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.json"])
+@in_one_folder
+@given(data=st.data())
+def test_a_json_file_with_one_other_value_is_read_or_refused(baseline_dir, tmp_path, name, data):
+    content = json.loads((baseline_dir / name).read_text())
+    holder = content
+    while True:
+        key = data.draw(st.sampled_from(sorted(holder) if isinstance(holder, dict) else
+                                        range(len(holder))))  # fmt: skip
+        if isinstance(holder[key], dict | list) and holder[key] and data.draw(st.booleans()):
+            holder = holder[key]
+        else:
+            break
+    holder[key] = data.draw(json_values)
+    (tmp_path / name).write_text(json.dumps(content))
+    read_or_refuse(READERS[name], tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["history.csv", "predictions.npz", "model.safetensors"])
+@in_one_folder
+@given(data=st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(tmp_path, name, data):
+    (tmp_path / name).write_bytes(data)
+    read_or_refuse(READERS[name], tmp_path / name)
+
+
+@pytest.mark.parametrize("field", ["width", "epochs", "seed", "shift"])
+@pytest.mark.parametrize("value", [-1, 1e4, 10**30, "0.1", None, [], True])
+def test_numbers_out_of_range_are_refused(baseline_dir, tmp_path, field, value):
+    content = json.loads((baseline_dir / "config.json").read_text())
+    content["setup"]["recipe"][field] = value
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    assert field in refused(READERS["config.json"], tmp_path / "config.json")
+
+
+def flips(data: bytes, start: int, end: int, count: int):
+    """The data with one bit changed, at `count` places between start and end."""
+    rng = np.random.default_rng(0)
+    for place in rng.integers(start, end, count):
+        damaged = bytearray(data)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        yield bytes(damaged)
+
+
+def test_a_flipped_bit_in_weights_is_found(baseline_dir, autoencoder_dir, tmp_path):
+    """In a file's header as in its numbers."""
+    for folder, name, read in (
+        (baseline_dir, "model.safetensors", model_of),
+        (autoencoder_dir, "encoder.safetensors", read_encoder),
+    ):
+        data = (folder / name).read_bytes()
+        header = 8 + int.from_bytes(data[:8], "little")
+        for start, end in ((0, header), (header, len(data))):
+            for damaged in flips(data, start, end, 50):
+                (tmp_path / name).write_bytes(damaged)
+                refused(read, tmp_path / name)
+
+
+def test_a_flipped_bit_in_arrays_is_found(baseline_dir, tmp_path):
+    """An .npz file has a checksum of each array; the rest of its bytes names and places them."""
+    original = READERS["predictions.npz"](baseline_dir / "predictions.npz")
+    data = (baseline_dir / "predictions.npz").read_bytes()
+    for damaged in flips(data, 0, len(data), 200):
+        (tmp_path / "predictions.npz").write_bytes(damaged)
+        try:
+            arrays = READERS["predictions.npz"](tmp_path / "predictions.npz")
+        except UserError:
+            continue
+        for name, array in original.items():  # a time stamp, say
+            assert np.array_equal(array, arrays[name])
+
+
+def altered(folder, name, kind, tmp_path, change):
+    """A file of weights whose tensors or card are changed, and whose digest fits again."""
+    tensors, card = load_weights(folder / name, kind, "")
+    card = msgspec.to_builtins(card)
+    change(tensors, card)
+    path = tmp_path / name
+    save_weights(path, tensors, msgspec.convert(card, kind))
+    return path
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_weights_that_are_not_finite_are_refused(baseline_dir, tmp_path, value):
+    def change(tensors, card):
+        tensors["encoder.stage1.0.weight"][0] = value
+
+    path = altered(baseline_dir, "model.safetensors", ModelCard, tmp_path, change)
+    assert "not finite" in refused(model_of, path)
+
+
+def test_a_negative_variance_is_refused(autoencoder_dir, tmp_path):
+    def change(tensors, card):
+        tensors["stage1.1.running_var"][0] = -1
+
+    path = altered(autoencoder_dir, "encoder.safetensors", EncoderCard, tmp_path, change)
+    assert "negative variance" in refused(read_encoder, path)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensors, card: tensors.pop("classifier.4.weight"),
+        lambda tensors, card: tensors.update(more=torch.zeros(3)),
+        lambda tensors, card: tensors.update({"classifier.4.bias": torch.zeros(11)}),
+        lambda tensors, card: tensors.update({"classifier.4.bias": torch.zeros(10).double()}),
+        lambda tensors, card: card["recipe"].update(width=4.0),
+        lambda tensors, card: card.update(classes=card["classes"][:9]),
+        lambda tensors, card: card.update(classes=[str(k) for k in range(1000)]),
+    ],
+)
+def test_a_model_whose_parts_do_not_fit_is_refused(baseline_dir, tmp_path, change):
+    """Before anything of the stated size is allocated."""
+    path = altered(baseline_dir, "model.safetensors", ModelCard, tmp_path, change)
+    assert "does not fit" in refused(model_of, path)
+
+
+@pytest.mark.parametrize("value", ["../../../x", "a/b", "x;rm", "\n", "mask\u001b[2J"])
+def test_a_name_in_an_encoder_decides_no_path(autoencoder_dir, tmp_path, value):
+    """Every word that a run's name can have is made here: no other is taken from a file."""
+    card = load_weights(autoencoder_dir / "encoder.safetensors", EncoderCard, "")[1]
+    content = msgspec.to_builtins(card)
+    for field in ("corruption", "target", "schedule", "flip", "dataset"):
+        changed = content | {"recipe": content["recipe"] | {field: value}}
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.convert(changed, EncoderCard)
+
+
+def test_an_encoder_of_a_pickle_is_refused(tmp_path):
+    path = tmp_path / "encoder.safetensors"
+    torch.save({"kind": "encoder"}, path)
+    refused(read_encoder, path)
+
+
+def test_tensors_survive_their_file(tmp_path):
+    tensors = {"a": torch.randn(3, 4, 2, 2).to(memory_format=torch.channels_last),
+               "b": torch.tensor(7)}  # fmt: skip
+    card = EncoderCard(recipe=AutoencoderRecipe(), mean=1.0, std=2.0)
+    save_weights(tmp_path / "x", tensors, card)
+    first = (tmp_path / "x").read_bytes()
+    found, kept = load_weights(tmp_path / "x", EncoderCard, "")
+    assert kept == card
+    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+    save_weights(tmp_path / "x", tensors, card)
+    assert (tmp_path / "x").read_bytes() == first
+
+
+def test_an_archive_that_unpacks_to_too_much_is_refused(tmp_path, monkeypatch):
+    write_arrays(tmp_path / "predictions.npz", **dict.fromkeys(PREDICTIONS, np.zeros(10_000)))
+    monkeypatch.setattr("harness.files.LARGEST", 100_000)
+    assert "unpack" in refused(READERS["predictions.npz"], tmp_path / "predictions.npz")
+
+
+def test_arrays_of_objects_are_refused(tmp_path):
+    arrays = dict.fromkeys(PREDICTIONS, np.array([{}], dtype=object))
+    np.savez(tmp_path / "predictions.npz", **arrays)
+    refused(READERS["predictions.npz"], tmp_path / "predictions.npz")
+
+
+def test_text_from_outside_is_shown_on_one_line():
+    assert shown("a\nb\u001b[2J\u202ec é") == r"a\nb\x1b[2J\u202ec é"
+
+
+def test_json_is_written_in_lines_and_read_again(tmp_path):
+    setup = Setup(recipe=AutoencoderRecipe(skips=False))
+    write_json(tmp_path / "x", setup)
+    assert read_json(tmp_path / "x", Setup) == setup
+    assert (tmp_path / "x").read_text().count("\n") > 5
