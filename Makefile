@@ -51,7 +51,9 @@ reproduce: .venv/installed
 	$(BIN)/python -m report.reproduction --runs-dir $(RUNS)
 
 benchmark: .venv/installed
-	$(BIN)/python benchmark.py --data-dir $(DATA_DIR)
+	$(BIN)/python benchmark.py $(PLACES)
+	$(BIN)/python benchmark.py $(PLACES) --time-to-accuracy
+	$(BIN)/python plot.py $(PLACES)
 
 .venv/installed: requirements.txt
 	$(PYTHON) -m venv .venv

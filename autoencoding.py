@@ -1,14 +1,16 @@
 """The U-Net autoencoder: corruption, reconstruction loss, the encoder that it leaves behind."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import torch
 from msgspec import Meta, Struct
 from torch import Tensor
 
 from batches import Batches, Normalisation, corrupt, patch_statistics
 from data import ImageSet, derive_seed, generator, random_subset, split
+from harness import board
 from harness.compute import Compute
 from harness.files import write_arrays
 from harness.rundir import Run
@@ -17,6 +19,9 @@ from metrics import Metrics, ValidScores
 from models import UNetAutoencoder
 from recipes import ENCODER, AutoencoderRecipe, EncoderSource, Setup
 from training import describe_data, evaluation_batches, fit, training_batches
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 EXAMPLES = 10  # validation images whose reconstructions are kept for the report
 
@@ -134,12 +139,23 @@ class Reconstruction:
         rng = generator(self.recipe.seed, "validation")
         return self.corrupted(self.valid_batches.in_order(), rng)
 
+    def pictures(self) -> dict[str, "Figure"]:
+        return {"reconstructions": board.images(reconstructions(self))}
+
+
+def write_reconstructions(run: Run, task: Reconstruction) -> None:
+    """Keep examples of what the trained autoencoder makes of validation images."""
+    arrays = reconstructions(task)
+    labels = task.valid_batches.labels[:EXAMPLES].cpu().numpy()
+    write_arrays(run.folder / "reconstructions.npz", **arrays, label=labels)
+
 
 @torch.inference_mode()
-def write_reconstructions(run: Run, task: Reconstruction) -> None:
-    """Keep examples as pixels in [0, 1], (n, 28, 28) each; hidden ones of `corrupted` are NaN.
+def reconstructions(task: Reconstruction) -> dict[str, np.ndarray]:
+    """`original`, `corrupted` and `output` as pixels in [0, 1], (n, 28, 28) each.
 
-    An output of normalised patches gets the original patches' mean and deviation back.
+    Hidden pixels of `corrupted` are NaN. An output of normalised patches gets the original
+    patches' mean and deviation back.
     """
     images = next(task.valid_batches.in_order())[0][:EXAMPLES]
     seen, _, counted = (part[:EXAMPLES] for part in next(task.validation()))
@@ -153,9 +169,7 @@ def write_reconstructions(run: Run, task: Reconstruction) -> None:
     }
     if not counted.all():
         pixels["corrupted"][counted.squeeze(1).cpu()] = torch.nan
-    arrays = {name: tensor.numpy() for name, tensor in pixels.items()}
-    labels = task.valid_batches.labels[: len(images)].cpu().numpy()
-    write_arrays(run.folder / "reconstructions.npz", **arrays, label=labels)
+    return {name: tensor.numpy() for name, tensor in pixels.items()}
 
 
 def read_encoder(path: str) -> tuple[Tensors, EncoderSource]:

@@ -1,9 +1,9 @@
 """The classifier: its loss, its predictions, its test report."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from msgspec import Meta, Struct
@@ -13,6 +13,7 @@ from torch.optim.swa_utils import update_bn
 
 from batches import Batches, Normalisation
 from data import ImageSet, derive_seed, split, stratified_subset
+from harness import board
 from harness.compute import Compute
 from harness.files import write_arrays
 from harness.rundir import Run
@@ -22,6 +23,10 @@ from models import AlexNet
 from recipes import MODEL, ClassifierRecipe, EncoderSource, Setup
 from training import describe_data, evaluation_batches, fit, training_batches
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+EXAMPLES = 10  # validation images that TensorBoard shows
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -71,7 +76,8 @@ def train_classifier(
         recompute_bn_stats(model.encoder, batches, compute)
         model.freeze_encoder()
     valid_batches = evaluation_batches(valid_images, valid_labels, normalise, compute)
-    fit(run, Classification(model, batches, valid_batches, recipe, compute), recipe, compute)
+    task = Classification(model, batches, valid_batches, recipe, compute, dataset.classes)
+    fit(run, task, recipe, compute)
 
     predict_images = Predictor(model, normalise, recipe, compute)
     predicted = predict_images(valid_images)
@@ -103,7 +109,7 @@ def load_encoder(encoder: Tensors, model: AlexNet) -> None:
 
 
 class Classification:
-    """The classifier's `training.Task`."""
+    """The classifier's `training.Task`. The classes' names are for pictures alone."""
 
     def __init__(
         self,
@@ -112,10 +118,12 @@ class Classification:
         valid_batches: Batches,
         recipe: ClassifierRecipe,
         compute: Compute,
+        classes: Sequence[str] = (),
     ):
         self.model = model
         self.batches = batches
         self.valid_batches = valid_batches
+        self.classes = classes
         self.recipe = recipe
         self.compute = compute
 
@@ -141,6 +149,23 @@ class Classification:
         predicted = predict(forward, self.valid_batches, self.compute, mirror=mirror)
         loss, accuracy = score(predicted, self.valid_batches.labels)
         return {"valid_loss": loss, "valid_accuracy": accuracy}
+
+    def pictures(self) -> dict[str, "Figure"]:
+        mirror = self.recipe.flip != "none"
+        predicted = predict(self.model, self.valid_batches, self.compute, mirror=mirror).cpu()
+        labels = self.valid_batches.labels.cpu()
+        first = next(self.valid_batches.in_order())[0][:EXAMPLES]
+        titles = [
+            f"{self.classes[row.argmax()]} {row.max():.2f}\n{self.classes[label]}"
+            for row, label in zip(predicted[:EXAMPLES], labels, strict=False)
+        ]
+        pixels = self.batches.normalise.undo(first).cpu().numpy()
+        return {
+            "confusion": board.confusion(
+                labels.numpy(), predicted.argmax(dim=1).numpy(), self.classes
+            ),
+            "predicted class, probability; true class": board.images({"": pixels}, titles),
+        }
 
 
 @torch.no_grad()

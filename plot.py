@@ -12,7 +12,6 @@ from harness.files import shown
 from harness.options import Parser, about, add_options, take
 from recipes import Files
 
-BENCHMARK = "benchmark.json"  # what benchmark.py leaves in the folder of runs
 PARTS = ("answer", "experiment", "models")  # of README, each between two markers
 NEW_README = "# Results\n\n" + "\n".join(
     f"<!-- {part}:begin -->\n<!-- {part}:end -->\n" for part in PARTS
@@ -53,7 +52,7 @@ def main(argv=None) -> None:
     args = parse_args(argv)
     pages, runs_dir = take(args, Pages), Path(args.runs_dir)
     # Imported only now, so that --help and a mistyped option are answered at once.
-    from benchmarks.measured import read_measured
+    from benchmarks.measured import FILE, read_measured
     from report.pages import check, write_page
     from report.runs import find_runs, unfinished
 
@@ -62,7 +61,7 @@ def main(argv=None) -> None:
     runs = find_runs(runs_dir)
     for folder in unfinished(runs_dir):
         print(f"left out, since it is not finished: {shown(folder)}")
-    measured = read_measured(runs_dir / BENCHMARK)
+    measured = read_measured(runs_dir / FILE)
     texts = page_texts(runs, measured, pages)
     if pages.check:
         outdated = [path for path, text in texts.items() if not check(path, text)]
@@ -73,6 +72,8 @@ def main(argv=None) -> None:
     draw(runs, measured, pages.path("img_dir"), args.data_dir)
     for path, text in texts.items():
         write_page(path, text)
+    readme, study = pages.path("readme"), pages.path("study_page")
+    print(f"next: read {shown(readme)}, then {shown(study)}; or try python predict.py photo.jpg")
 
 
 def page_texts(runs, measured, pages: Pages) -> dict[Path, str]:

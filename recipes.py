@@ -202,6 +202,15 @@ class Files(Struct, frozen=True, kw_only=True):
     overwrite: Annotated[bool, about("start the run afresh", None)] = False
 
 
+class Display(Struct, frozen=True, kw_only=True):
+    """display"""
+
+    quiet: Annotated[bool, about("print errors alone", None)] = False
+    tensorboard: Annotated[
+        bool, about("curves and pictures for `tensorboard --logdir runs`", None)
+    ] = False
+
+
 class Machine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """machine"""
 

@@ -61,7 +61,7 @@ def parse_args(argv=None):
         "--blocks",
         nargs="+",
         metavar="NAME",
-        help=f"only these, or the first so many, of {names}, search (default: all)",
+        help=f"only these, or the first so many, of search, {names} (default: all)",
     )
     group.add_argument(
         "--label-fractions",
@@ -119,7 +119,7 @@ def main(argv=None) -> None:
 
 def chosen_blocks(chosen: list[str] | None, study) -> list[str]:
     """The names of the blocks to run, in the study's order."""
-    names = [*(block.name for block in study.blocks), "search"]
+    names = ["search", *(block.name for block in study.blocks)]
     if chosen is None:
         return names
     if len(chosen) == 1 and chosen[0].isdecimal() and int(chosen[0]) > 0:

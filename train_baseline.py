@@ -4,7 +4,8 @@ from msgspec.structs import asdict
 
 from harness.errors import exit_cleanly
 from harness.options import Parser, add_options, take
-from recipes import ClassifierRecipe, Files, Machine, Setup
+from harness.progress import quietly
+from recipes import ClassifierRecipe, Display, Files, Machine, Setup
 
 EXAMPLES = """\
   python train_baseline.py --seed 1
@@ -13,7 +14,7 @@ EXAMPLES = """\
 
 def parse_args(argv=None):
     parser = Parser(__doc__, EXAMPLES)
-    for options in (ClassifierRecipe, Files, Machine):
+    for options in (ClassifierRecipe, Files, Display, Machine):
         add_options(parser, options)
     return parser.parse_args(argv)
 
@@ -21,6 +22,12 @@ def parse_args(argv=None):
 @exit_cleanly
 def main(argv=None) -> None:
     args = parse_args(argv)
+    with quietly(args.quiet):
+        train(args)
+
+
+def train(args) -> None:
+    """Train what the options ask for, or go on with it, or say that it is finished."""
     setup = Setup(recipe=take(args, ClassifierRecipe))
     # Imported only now, so that --help and a mistyped option are answered at once.
     from harness.rundir import Run
@@ -28,6 +35,7 @@ def main(argv=None) -> None:
 
     folder = setup.folder(args.runs_dir)
     run = Run.open(folder, setup, Metrics, overwrite=args.overwrite)
+    run.tensorboard = args.tensorboard
     if run.finished:
         return run.tidy_up()
     from classification import train_classifier

@@ -4,7 +4,8 @@ from msgspec.structs import asdict
 
 from harness.errors import exit_cleanly
 from harness.options import Parser, add_options, take
-from recipes import ENCODER, AutoencoderRecipe, ClassifierRecipe, Files, Machine, Setup
+from harness.progress import quietly
+from recipes import ENCODER, AutoencoderRecipe, ClassifierRecipe, Display, Files, Machine, Setup
 
 EXAMPLES = """\
   python train_pretrained.py --seed 1
@@ -19,7 +20,7 @@ def parse_args(argv=None):
         help="file to start from (default: that of pretrain_autoencoder.py with the same seed, "
         "width and data set)",
     )
-    for options in (ClassifierRecipe, Files, Machine):
+    for options in (ClassifierRecipe, Files, Display, Machine):
         add_options(parser, options)
     return parser.parse_args(argv)
 
@@ -27,6 +28,12 @@ def parse_args(argv=None):
 @exit_cleanly
 def main(argv=None) -> None:
     args = parse_args(argv)
+    with quietly(args.quiet):
+        train(args)
+
+
+def train(args) -> None:
+    """Train what the options ask for, or go on with it, or say that it is finished."""
     recipe = take(args, ClassifierRecipe)
     # Imported only now, so that --help and a mistyped option are answered at once.
     from autoencoding import read_encoder
@@ -40,6 +47,7 @@ def main(argv=None) -> None:
     setup = Setup(recipe=recipe, encoder=source)
     folder = setup.folder(args.runs_dir)
     run = Run.open(folder, setup, Metrics, overwrite=args.overwrite)
+    run.tensorboard = args.tensorboard
     if run.finished:
         return run.tidy_up()
     compute = set_up_compute(**asdict(take(args, Machine)))

@@ -5,20 +5,25 @@ import time
 from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import torch
 from msgspec import Meta, Struct
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from batches import Batches, Normalisation
-from data import ImageSet, derive_seed
+from data import SIZE, ImageSet, derive_seed
+from harness.board import Board
 from harness.compute import Compute
 from harness.errors import UserError
 from harness.progress import Progress
 from harness.rundir import Data, Run
 from harness.weights import Tensors, fill, load_weights, save_weights
 from recipes import Recipe
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WARM_UP = 0.1  # share of a one-cycle run in which the learning rate rises
 EVALUATION_BATCH = 250  # images; a larger one leaves a CPU's cache
@@ -28,6 +33,7 @@ class Task(Protocol):
     """What is trained. A batch's mean loss is `loss(model(inputs), *targets)`."""
 
     model: nn.Module
+    batches: Batches
 
     def __len__(self) -> int:
         """Batches an epoch."""
@@ -44,6 +50,9 @@ class Task(Protocol):
     def evaluate(self, forward: Callable[..., Tensor]) -> dict[str, float]:
         """What is measured on validation images, without randomness."""
 
+    def pictures(self) -> dict[str, "Figure"]:
+        """What the model does with validation images, for TensorBoard."""
+
 
 def fit(run: Run, task: Task, recipe: Recipe, compute: Compute) -> list[dict]:
     """Train the task's model in place with Adam, from the run's last checkpoint on.
@@ -57,10 +66,14 @@ def fit(run: Run, task: Task, recipe: Recipe, compute: Compute) -> list[dict]:
     """
     optimizer = torch.optim.Adam(task.parameter_groups(recipe.learning_rate), fused=True)
     scheduler = make_scheduler(optimizer, recipe.schedule, len(task) * recipe.epochs)
+    size, steps = size_of(task.model, compute), len(task)
+    print(f"{size}; {recipe.epochs} epochs of {steps} steps", flush=True)
     history = load_checkpoint(run, task.model, optimizer, scheduler)
+    board = Board(run.folder, history) if run.tensorboard else None
     done = history[-1]["epoch"] if history else 0
     forward = compute.callable(task.model)
-    with Progress(recipe.epochs, len(task), done) as progress:
+    images = len(task.batches.labels) / steps
+    with Progress(recipe.epochs, steps, done, images) as progress:
         for leg in legs(done, recipe.epochs, recipe.validations):
             started = time.perf_counter()
             task.model.train()
@@ -83,7 +96,19 @@ def fit(run: Run, task: Task, recipe: Recipe, compute: Compute) -> list[dict]:
             history.append(row)
             save_checkpoint(run, task.model, optimizer, scheduler, history)
             progress.end_epoch(row)
+            if board:
+                board.add(row, task.pictures())
     return history
+
+
+@torch.no_grad()
+def size_of(model: nn.Module, compute: Compute) -> str:
+    """Parameters, and the multiply-adds of one image, in words."""
+    with FlopCounterMode(display=False) as counter:
+        model.eval()(torch.zeros(1, 1, SIZE, SIZE, device=compute.device))
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    millions = counter.get_total_flops() / 2 / 1e6
+    return f"{parameters:,} parameters, {millions:.1f} million multiply-adds an image"
 
 
 def legs(done: int, epochs: int, validations: int) -> list[range]:

@@ -130,7 +130,7 @@ def our_trial(entry: Entry, recipe: ClassifierRecipe, dataset: ImageSet, compute
     workload = make_workload(recipe, dataset, compute)
     task = workload.new_task()
     train = our_training(task, workload, len(task) * recipe.epochs)
-    return measured_trial(entry, task, lambda epoch: train(task.epoch(epoch)))
+    return measured_trial(entry, task, lambda epoch: train(task.epoch(epoch)), until=1.0)
 
 
 def usual_trial(
@@ -142,11 +142,11 @@ def usual_trial(
     workload = make_workload(recipe, dataset, form.compute)
     task = workload.new_task()
     train = usual_script(Peer(task, workload, form, UsualLoader(task, workload, form)))
-    return measured_trial(entry, task, lambda epoch: train())
+    return measured_trial(entry, task, lambda epoch: train(), until=max(GOALS))
 
 
-def measured_trial(entry: Entry, task: Task, train: Callable[[int], None]) -> Trial:
-    """Train epoch by epoch, at most to the end of the cycle, until the highest goal is reached."""
+def measured_trial(entry: Entry, task: Task, train: Callable[[int], None], until: float) -> Trial:
+    """Train epoch by epoch to the end of the cycle, or until an accuracy is reached."""
     seconds, accuracy, spent = [], [], 0.0
     for epoch in range(entry.cycle):
         started = now()
@@ -155,7 +155,7 @@ def measured_trial(entry: Entry, task: Task, train: Callable[[int], None]) -> Tr
         seconds.append(spent)
         task.model.eval()
         accuracy.append(task.evaluate(task.model)["valid_accuracy"])
-        if accuracy[-1] >= max(GOALS):
+        if accuracy[-1] >= until:
             break
     return Trial(**entry._asdict(), seconds=seconds, accuracy=accuracy)
 

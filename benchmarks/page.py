@@ -84,6 +84,7 @@ def page_values(measured: Measured, img_dir: str) -> dict[str, Any]:
     """What the template uses."""
     throughput, race = measured.throughput, measured.time_to_accuracy
     models = throughput.models if throughput else {}
+    trials = race.trials if race else []
     return {
         "img": img_dir,
         "throughput": throughput,
@@ -94,7 +95,9 @@ def page_values(measured: Measured, img_dir: str) -> dict[str, Any]:
         "recipes": {name: Setup(recipe=model.recipe).name for name, model in models.items()},
         "goals": GOALS,
         "racers": racer_rows(race) if race else {},
-        "seeds": sorted({trial.seed for trial in race.trials}) if race else [],
+        "seeds": {trial.seed for trial in trials},
+        "cycles": sorted({trial.cycle for trial in trials if trial.contender == "ours"}),
+        "longest": max((trial.cycle for trial in trials), default=0),
         "least_of_bare_step": LEAST_OF_BARE_STEP,
         "most_for_data": MOST_FOR_DATA,
         "spread": spread,

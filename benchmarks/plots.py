@@ -4,6 +4,7 @@ from pathlib import Path
 from statistics import fmean
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from benchmarks.measured import GOALS, Measured, Throughput, TimeToAccuracy, Trial
 from benchmarks.page import OWN, RACERS, LoopRow, loop_rows
@@ -69,7 +70,7 @@ def bars_of(row: LoopRow) -> list[tuple[float, float, str, str]]:
 
 
 def draw_race(race: TimeToAccuracy, path: Path) -> None:
-    """Validation accuracy against seconds of training, means over seeds; time is logarithmic."""
+    """Validation accuracy against seconds of training, means over seeds."""
     with picture(path, 4.2) as ((axes,),):
         for racer, name in RACERS.items():
             trials = [trial for trial in race.trials if trial.contender == racer]
@@ -82,7 +83,9 @@ def draw_race(race: TimeToAccuracy, path: Path) -> None:
         for goal in GOALS:
             axes.axhline(100 * goal, color="black", linewidth=0.6)
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_ylim(bottom=100 * min(GOALS) - 4)
         axes.set_xlabel("seconds of training")
         axes.set_ylabel("validation accuracy, %")

@@ -110,6 +110,11 @@ class Peer:
         """A batch's mean loss; the experiment's losses take float32."""
         return self.loss(output.float(), *targets)
 
+    def adam(self) -> torch.optim.Adam:
+        """PyTorch's optimizer; tuned, all parameters in one operation."""
+        fused = True if self.form.tuned else None
+        return torch.optim.Adam(self.model.parameters(), lr=self.learning_rate, fused=fused)
+
 
 def usual_script(peer: Peer) -> Callable[[], None]:
     """The loop that tutorials teach: plain Adam, the loss read in every step.
@@ -117,9 +122,7 @@ def usual_script(peer: Peer) -> Callable[[], None]:
     Tuned, Adam's steps are fused and the loss is read once an epoch.
     """
     tuned, compute = peer.form.tuned, peer.form.compute
-    optimizer = torch.optim.Adam(
-        peer.model.parameters(), lr=peer.learning_rate, fused=True if tuned else None
-    )
+    optimizer = peer.adam()
 
     def train() -> None:
         peer.model.train()

@@ -11,6 +11,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import fields
 
 T = TypeVar("T", bound=Struct)
+VERSION = "1.0.0"  # CITATION.cff has it too
 
 
 def about(meaning: str, word: str | None, **bounds: float) -> Meta:
@@ -64,6 +65,7 @@ class Parser(argparse.ArgumentParser):
             formatter_class=HelpFormatter,
             allow_abbrev=False,
         )
+        self.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
 
     def error(self, message: str) -> None:
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")

@@ -1,25 +1,52 @@
 """How far a run is: a bar on a terminal, plain lines elsewhere."""
 
+import contextlib
+import os
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 
 from tqdm import tqdm
 
 STEPS_BETWEEN_SHOWS = 20  # reading the loss makes a GPU wait
+TIMED = (5, 25)  # steps between which the speed is measured; the first ones are slower
+
+
+@contextlib.contextmanager
+def quietly(quiet: bool) -> Iterator[None]:
+    """Print nothing meanwhile, if `quiet`. An error passes through and is printed outside."""
+    if not quiet:
+        yield
+        return
+    with (
+        open(os.devnull, "w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
+        yield
 
 
 class Progress:
-    """A bar with the time left on a terminal, one plain line an epoch elsewhere."""
+    """A bar with speed and time left on a terminal; elsewhere one plain line an epoch, and one
+    with the time left after the first steps.
 
-    def __init__(self, epochs: int, steps: int, epochs_done: int):
+    Args:
+        images: in a step, on average.
+    """
+
+    def __init__(self, epochs: int, steps: int, epochs_done: int, images: float = 1.0):
         self.epochs = epochs
+        self.steps_left = (epochs - epochs_done) * steps
+        self.steps_done = 0
         self.bar = tqdm(
             total=epochs * steps,
             initial=epochs_done * steps,
-            unit="step",
+            unit=" images",
+            unit_scale=images,
             disable=not sys.stderr.isatty(),
             dynamic_ncols=True,
-            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}, "
+            "{rate_noinv_fmt}{postfix}",
         )
         self._name_epoch(epochs_done + 1)
         self.accuracy = ""
@@ -32,6 +59,10 @@ class Progress:
 
     def step(self, read_loss: Callable[[], float]) -> None:
         self.bar.update()
+        self.steps_done += 1
+        if self.bar.disable and self.steps_done in TIMED:
+            read_loss()  # a GPU is then done with the steps
+            self._expect(time.perf_counter())
         if not self.bar.disable and self.bar.n % STEPS_BETWEEN_SHOWS == 0:
             self.bar.set_postfix_str(f"train loss {read_loss():.4f}{self.accuracy}")
 
@@ -43,6 +74,16 @@ class Progress:
         line = f"epoch {row['epoch']}/{self.epochs}: {', '.join(shown)}, {row['seconds']:.1f} s"
         self.bar.write(line) if not self.bar.disable else print(line, flush=True)
         self._name_epoch(row["epoch"] + 1)
+
+    def _expect(self, now: float) -> None:
+        """Say how long the training will take, once enough steps were timed."""
+        first, last = TIMED
+        if self.steps_done == first:
+            self.timed_from = now
+            return
+        seconds = (now - self.timed_from) / (last - first) * (self.steps_left - last)
+        if seconds > 60:
+            print(f"about {seconds / 60:.0f} min of training to go", flush=True)
 
     def _name_epoch(self, epoch: int) -> None:
         self.bar.set_description_str(f"epoch {min(epoch, self.epochs)}/{self.epochs}")

@@ -79,6 +79,7 @@ class Run(Generic[S]):
         self.metrics = metrics
         self.weights = weights
         self.overwrite = False
+        self.tensorboard = False  # whether its curves and pictures are kept for TensorBoard too
 
     @classmethod
     def open(

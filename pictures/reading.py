@@ -16,7 +16,7 @@ from harness.errors import UserError
 from harness.files import LARGEST, read_bytes, shown
 
 STANDARD_INPUT = "-"
-LONGEST_EDGE = 640  # pixels that are kept; an item of a twentieth of that still has 32
+LONGEST_EDGE = 1024  # pixels that are kept; an item of a thirtieth of that still has 34
 NUMBERS = ("I", "F")  # modes of one number a pixel, of no fixed range; and I;16, I;16B, ...
 
 
@@ -59,7 +59,7 @@ def _formats() -> list[str]:
 
 
 def read_picture(name: str) -> Image.Image:
-    """The picture, upright, as RGBA, its longest edge at most 640; the first one of several.
+    """The picture, upright, as RGBA, its longest edge at most 1024; the first one of several.
 
     Raises:
         Unusable: missing, no regular file, or not a picture that Pillow can read.

@@ -12,9 +12,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from harness.files import shown, write_atomically
-from metrics import MIN_PAIRS
+from metrics import MIN_PAIRS, calibration
 from report.pairs import Pairs
-from report.runs import FinishedRun, Runs, class_accuracy, main_job
+from report.runs import (
+    PROBABILITIES,
+    FinishedRun,
+    Runs,
+    calibrated,
+    class_accuracy,
+    main_job,
+)
 
 # Okabe and Ito's colours (jfly.uni-koeln.de/color), told apart by all kinds of colour vision;
 # markers and line styles tell them apart without any.
@@ -34,6 +41,7 @@ LOOK = {
     "lines.markersize": 5,
     "text.parse_math": False,  # class names come from files
 }
+FEW = 20  # images in a bin
 CURVES = {  # columns of history.csv: the picture's name, the axis
     "train_loss": ("train_losses", "train loss, nats"),
     "valid_loss": ("valid_losses", "validation loss, nats"),
@@ -82,6 +90,7 @@ def draw_report(runs: Runs, img_dir: Path, data_dir: str | Path) -> None:
         draw_class_difference(pairs, img_dir / "per_class_difference.png")
         draw_class_scores(pairs, img_dir / "per_class_scores.png")
         draw_confused_pairs(pairs, img_dir / "confused_pairs.png")
+        draw_reliability(pairs, img_dir / "reliability.png")
         draw_galleries(pairs, img_dir, data_dir)
     if job["autoencoder"]:
         draw_reconstructions(job["autoencoder"][0], img_dir / "reconstructions.png")
@@ -201,6 +210,32 @@ def draw_class_scores(pairs: Pairs, path: Path) -> None:
             axes.set_xlabel(f"{score}, %")
         row[0].invert_yaxis()
         row[0].legend(loc="lower left")
+
+
+def draw_reliability(pairs: Pairs, path: Path) -> None:
+    """How often predictions are right, by their probability, before and after the temperature.
+
+    Bins of few images say little and are left out. Drawn where both arms have a temperature.
+    """
+    by_arm = [(calibrated(runs), style) for runs, style in arms(pairs)]
+    if not all(runs for runs, _ in by_arm):
+        return
+    titles = ("probabilities as they come", "divided by the temperature")
+    with picture(path, 3.8, columns=2, sharex=True, sharey=True) as (row,):
+        for axes, probability, title in zip(row, PROBABILITIES, titles, strict=True):
+            axes.plot([0, 100], [0, 100], color=GREY, linewidth=1)
+            for runs, style in by_arm:
+                pooled = calibration(
+                    np.concatenate([run.predictions[probability] for run in runs]),
+                    np.concatenate([run.correct for run in runs]),
+                )
+                enough = np.array(pooled.count) >= FEW
+                x, y = (100 * np.array(v, float) for v in (pooled.confidence, pooled.accuracy))
+                axes.plot(x[enough], y[enough], **style)
+            axes.set_title(title)
+            axes.set_xlabel("probability of the predicted class, %")
+        row[0].set_ylabel("of these predictions, right, %")
+        row[0].legend(loc="upper left")
 
 
 def draw_confused_pairs(pairs: Pairs, path: Path, most: int = 10) -> None:

@@ -6,12 +6,29 @@ from typing import Any, NamedTuple, TypeVar, get_args
 
 import numpy as np
 
-from metrics import MARGIN, MIN_PAIRS, Difference, Judged, Verdict, mcnemar, verdicts
+from metrics import (
+    MARGIN,
+    MIN_PAIRS,
+    Difference,
+    Judged,
+    Verdict,
+    calibration,
+    mcnemar,
+    verdicts,
+)
 from recipes import ClassifierRecipe
 from report.markdown import render_blocks
 from report.networks import alexnet_size, autoencoder_size, channels, encoder_size
 from report.pairs import Pairs
-from report.runs import FinishedRun, Runs, class_accuracy, core_seconds, main_job
+from report.runs import (
+    PROBABILITIES,
+    FinishedRun,
+    Runs,
+    calibrated,
+    class_accuracy,
+    core_seconds,
+    main_job,
+)
 
 # The course report that this project began as: mean class accuracy and the class Shirt, from
 # scratch and pretrained. One run an arm.
@@ -78,6 +95,7 @@ def experiment(pairs: Pairs, autoencoders: list[FinishedRun]) -> dict[str, Any]:
         "by_verdict": by_verdict(judged.items()),
         "mcnemar": mcnemar(first.correct, pairs.treated[0].correct) if few else None,
         "original": original(pairs),
+        "calibration": calibration_errors(pairs),
         "speed": [float(np.mean(arm)) for arm in pairs.epochs_to_goal()],
         "minutes": minutes(pairs.control + pairs.treated),
         "pretraining_minutes": minutes(autoencoders) if autoencoders else None,
@@ -146,6 +164,23 @@ def original(pairs: Pairs) -> list[dict[str, Any]] | None:
             "shirt": shirts[k],
         }
         for k, arm in enumerate(("from scratch", "pretrained"))
+    ]
+
+
+def calibration_errors(pairs: Pairs) -> list[list[float]]:
+    """Expected calibration error of each arm before and after its temperature, mean over seeds.
+
+    Empty where an arm has no run with a temperature, which older runs have not.
+    """
+    arms = [calibrated(arm) for arm in (pairs.control, pairs.treated)]
+    if not all(arms):
+        return []
+    return [
+        [
+            float(np.mean([calibration(run.predictions[name], run.correct).ece for run in arm]))
+            for name in PROBABILITIES
+        ]
+        for arm in arms
     ]
 
 

@@ -15,6 +15,7 @@ from harness.rundir import Config, read_history
 from metrics import Metrics
 from recipes import AutoencoderRecipe, ClassifierRecipe, Dataset, EncoderSource, Setup
 
+PROBABILITIES = ("probability", "calibrated")  # before and after the temperature
 PREDICTIONS = ("predicted", "probability", "label")  # the arrays of predictions.npz
 RECONSTRUCTIONS = ("original", "corrupted", "output", "label")
 COLUMNS = {"epoch", "train_loss", "valid_loss", "learning_rate", "seconds"}  # of history.csv
@@ -94,6 +95,11 @@ class FinishedRun:
 
 
 Runs = dict[str, list[FinishedRun]]
+
+
+def calibrated(runs: list[FinishedRun]) -> list[FinishedRun]:
+    """Those that have a temperature; older runs have none."""
+    return [run for run in runs if run.metrics.temperature is not None]
 
 
 def find_runs(runs_dir: str | Path) -> Runs:

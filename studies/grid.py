@@ -24,12 +24,17 @@ from studies.first_round import ABLATION_BLOCK, ROUND_1_BLOCK
 
 FROZEN = Arm("pretrained, encoder frozen", FREEZE, {})
 
-PIXELS = Arm("masked, pixels", pretraining={"target": "pixels"})
-PLAIN = Arm("plain", pretraining={"corruption": "none"})
-NO_SKIPS = Arm("masked, normalised, no skips", pretraining={"skips": False})
-PIXELS_NO_SKIPS = Arm("masked, pixels, no skips", pretraining={"target": "pixels", "skips": False})
-PLAIN_NO_SKIPS = Arm("plain, no skips", pretraining={"corruption": "none", "skips": False})
-FACTORIAL = (PLAIN, PIXELS, PLAIN_NO_SKIPS, PIXELS_NO_SKIPS, NO_SKIPS)
+# All combinations of skips and objective, at one length: short, so that ten seeds can be had.
+TEN = {"epochs": 10}
+NORMALISED = Arm("masked, normalised", pretraining=TEN)
+PIXELS = Arm("masked, pixels", pretraining={"target": "pixels", **TEN})
+PLAIN = Arm("plain", pretraining={"corruption": "none", **TEN})
+NO_SKIPS = Arm("masked, normalised, no skips", pretraining={"skips": False, **TEN})
+PIXELS_NO_SKIPS = Arm(
+    "masked, pixels, no skips", pretraining={"target": "pixels", "skips": False, **TEN}
+)
+PLAIN_NO_SKIPS = Arm("plain, no skips", pretraining={"corruption": "none", "skips": False, **TEN})
+FACTORIAL = (PLAIN, PIXELS, NORMALISED, PLAIN_NO_SKIPS, PIXELS_NO_SKIPS, NO_SKIPS)
 
 LENGTHS = tuple(
     Arm(f"pretrained, {epochs} epochs", pretraining={"epochs": epochs}) for epochs in (3, 10, 100)
@@ -76,7 +81,9 @@ class Extent:
     """How much of the protocol is run on a data set.
 
     Args:
-        seeds, few: how many, of primary and of exploratory cells.
+        seeds: of primary cells, and of the factorial's, whose family is large.
+        few: seeds of other exploratory cells: eight pairs can decide a family of six comparisons
+            after Holm's correction, six pairs none of two.
         small: label budgets at which pretraining is looked into: the first and the last of them,
             and the frozen encoder at all.
         costly: label budgets at which scratch gets the pretraining's compute.
@@ -93,7 +100,7 @@ class Extent:
 def protocol_blocks(round_: Round, extent: Extent) -> tuple[Block, ...]:
     """The primary cells, then what is exploratory."""
     small = extent.small
-    ends = dict.fromkeys((small[0], small[-1]), extent.few)
+    ends = dict.fromkeys((small[0], small[-1]))
     nets = [(wider(width), seeds) for width, seeds in extent.widths.items()]
     return (
         Block(
@@ -110,7 +117,7 @@ def protocol_blocks(round_: Round, extent: Extent) -> tuple[Block, ...]:
             round_.cells((FROZEN,), dict.fromkeys(small, extent.seeds)),
             (((FROZEN, SCRATCH), (FROZEN, PRETRAINED)),),
         ),
-        *pretraining_blocks(round_, ends),
+        *pretraining_blocks(round_, tuple(ends), extent),
         Block(
             "compute",
             "And if training from scratch gets the pretraining's compute?",
@@ -128,11 +135,13 @@ def protocol_blocks(round_: Round, extent: Extent) -> tuple[Block, ...]:
     )
 
 
-def pretraining_blocks(round_: Round, seeds: dict[float, int]) -> tuple[Block, ...]:
-    """What it is in the pretraining that helps, by label budget with its number of seeds."""
+def pretraining_blocks(
+    round_: Round, budgets: tuple[float, ...], extent: Extent
+) -> tuple[Block, ...]:
+    """What it is in the pretraining that helps, at these label budgets."""
     factors = (
-        *((PLAIN_NO_SKIPS, PLAIN), (PIXELS_NO_SKIPS, PIXELS), (NO_SKIPS, PRETRAINED)),
-        *((PIXELS, PLAIN), (PRETRAINED, PIXELS)),
+        *((PLAIN_NO_SKIPS, PLAIN), (PIXELS_NO_SKIPS, PIXELS), (NO_SKIPS, NORMALISED)),
+        *((PIXELS, PLAIN), (NORMALISED, PIXELS)),
         *((PIXELS_NO_SKIPS, PLAIN_NO_SKIPS), (NO_SKIPS, PIXELS_NO_SKIPS)),
     )
     questions = {
@@ -146,7 +155,7 @@ def pretraining_blocks(round_: Round, seeds: dict[float, int]) -> tuple[Block, .
             name,
             question,
             round_,
-            round_.cells(arms, seeds),
+            round_.cells(arms, dict.fromkeys(budgets, extent.seeds if family else extent.few)),
             (family or tuple((arm, PRETRAINED) for arm in arms),),
         )
         for name, (question, arms, family) in questions.items()
@@ -166,7 +175,7 @@ FASHION = Study(
     blocks=(
         *protocol_blocks(
             FASHION_PROTOCOL,
-            Extent(SEEDS, 6, (0.001, 0.003, 0.01), (0.01, 0.1, 1.0), {0.5: 3, 1.0: 3}),
+            Extent(SEEDS, 8, (0.001, 0.003, 0.01), (0.01, 0.1, 1.0), {0.5: 3, 1.0: 3}),
         ),
         ROUND_1_BLOCK,
         ABLATION_BLOCK,
@@ -180,6 +189,6 @@ DIGITS = Study(
     protocol=DIGITS_PROTOCOL,
     search=Round({"validations": 1, **SMALL_DIGITS, **NO_TEST}, steps({0.1: (20, {}, {})})),
     search_seeds=(100,),
-    blocks=protocol_blocks(DIGITS_PROTOCOL, Extent(6, 1, (0.01, 0.1), (1.0,), {0.2: 1})),
+    blocks=protocol_blocks(DIGITS_PROTOCOL, Extent(2, 1, (0.1,), (1.0,), {0.2: 1})),
 )
 STUDIES = {"fashion": FASHION, "digits": DIGITS}

@@ -148,11 +148,11 @@ class Estimate:
         estimates = [self.seconds(job) for job in jobs]
         known = [seconds for seconds in estimates if seconds is not None]
         if jobs and not known:
-            return "no estimate before a run has finished"
+            return "no estimate before a run of the kind has finished"
         minutes = round(sum(known) / 60)
         wall = round(sum(known) / cores / 60)
         more = len(jobs) - len(known)
-        unknown = f" and {more} runs of a kind that has not finished yet" if more else ""
+        unknown = f", and {more} of a kind that has not finished yet" if more else ""
         return f"about {minutes} core minutes left ({wall // 60} h {wall % 60:02d} min){unknown}"
 
 

@@ -24,7 +24,7 @@ CLASSICAL = (("#009E73", "^"), ("#E69F00", "v"), (PURPLE, "D"), ("#56B4E9", "P")
 OBJECTIVES = {  # of the factorial: without skips, with skips
     "plain": (grid.PLAIN_NO_SKIPS, grid.PLAIN),
     "masked, pixels": (grid.PIXELS_NO_SKIPS, grid.PIXELS),
-    "masked, normalised": (grid.NO_SKIPS, grid.PRETRAINED),
+    "masked, normalised": (grid.NO_SKIPS, grid.NORMALISED),
 }
 SKIPS = (("without skips", "#009E73", "^"), ("with skips", PURPLE, "D"))
 

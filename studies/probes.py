@@ -1,8 +1,7 @@
 """What encoders know: simple classifiers on the maps of each stage, which stay as they are.
 
-A probe learns from the images of its seed's label budget and chooses its one setting on its
-seed's validation images, which its encoder's training has not used either (of another seed's, it
-has used most); the test set is read after that.
+A probe learns from its seed's label budget and chooses its one setting on its seed's validation
+images, which its encoder has not learnt from either; the test set is read after that.
 """
 
 import warnings
@@ -32,7 +31,7 @@ from studies.scores import ScoreFile, labelled_and_valid
 
 BUDGETS = (0.01, 1.0)
 SEEDS = 3
-PENALTIES = (0.001, 0.01, 0.1, 1.0)  # C of logistic regression on standardised maps
+PENALTIES = (0.001, 0.01, 0.1)  # C of logistic regression on standardised maps
 STEPS = 200  # of its solver
 NEIGHBOURS = (5, 10, 20, 50)
 TEMPERATURE = 0.07  # of the neighbours' votes, as in DINO (Caron et al. 2021, arXiv:2104.14294)
@@ -133,12 +132,10 @@ def measure(
     seen, unseen = encoders.maps(name, seed, dataset.train_images, dataset.test_images)
     for facts in todo:
         stage = list(STAGES).index(facts["stage"])
-        labelled, valid = labelled_and_valid(dataset, seed, facts["label_fraction"])
-        train, chosen_on = (
-            Labelled(seen[stage][index], dataset.train_labels[index]) for index in (labelled, valid)
-        )
+        indices = labelled_and_valid(dataset, seed, facts["label_fraction"])
+        train, valid = (Labelled(seen[stage][i], dataset.train_labels[i]) for i in indices)
         test = Labelled(unseen[stage], dataset.test_labels)
-        yield facts, CLASSIFIERS[facts["probe"]](train, chosen_on, test)
+        yield facts, CLASSIFIERS[facts["probe"]](train, valid, test)
 
 
 def write_tsne(encoders: Encoders, path: Path) -> None:

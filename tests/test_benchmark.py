@@ -261,16 +261,22 @@ def test_what_is_timed_does_train(linear, name):
 
 @pytest.mark.parametrize("recipe", [ClassifierRecipe, AutoencoderRecipe])
 @pytest.mark.parametrize("form", ["", "_tuned"])
-@pytest.mark.parametrize("name", LIBRARIES)
-def test_other_libraries_train_both_models(name, form, recipe):
-    pytest.importorskip(name)
+@pytest.mark.parametrize("name", ["usual_0", *LIBRARIES])
+def test_peers_train_both_models_in_both_forms(monkeypatch, name, form, recipe):
+    if name in LIBRARIES:
+        monkeypatch.setenv("KERAS_BACKEND", "torch")
+        pytest.importorskip(name)
     compute = set_up_compute("cpu", "bf16")
     digits = load_dataset("digits", "")
     workload = make_workload(recipe(dataset="digits", width=0.02, batch_size=4), digits, compute)
     task = workload.new_task()
     before = {key: value.clone() for key, value in task.model.state_dict().items()}
+    formats = set()
+    convolution = task.model.encoder.stage2[1][0]
+    convolution.register_forward_hook(lambda module, given, output: formats.add(output.dtype))
     workload = replace(workload, new_model=lambda: task.model)
     assert peer_loop(f"{name}{form}", workload, Stopwatch(1))() > 0
+    assert formats == {torch.bfloat16 if form else torch.float32}
     moved = [not torch.equal(value, before[key]) for key, value in task.model.state_dict().items()]
     assert all(moved)
 
@@ -445,6 +451,20 @@ def test_the_recipes_that_race():
     assert accuracy.recipe_of(accuracy.Entry("augmented", 0, 15), digits).flip == "none"
 
 
+def test_the_usual_script_stops_at_the_goal_and_a_cycle_at_its_end(linear):
+    workload, _ = linear
+    entry, epochs = accuracy.Entry("usual", 3, 4), []
+    task = workload.new_task()
+    task.evaluate = lambda forward: {"valid_accuracy": 0.3 * len(epochs)}
+    measured = accuracy.measured_trial(entry, task, epochs.append, until=0.6)
+    assert (measured.contender, measured.seed, measured.cycle) == entry
+    assert measured.accuracy == [0.3, 0.6]
+    assert epochs == [0, 1]
+    epochs.clear()
+    accuracy.measured_trial(entry._replace(cycle=3), task, epochs.append, until=1.0)
+    assert epochs == [0, 1, 2]
+
+
 def test_the_race_is_cut_and_resumed(written, monkeypatch, capsys, fails):
     """In the file of the throughput, which stays as it is."""
     runs_dir, _ = written
@@ -455,10 +475,10 @@ def test_the_race_is_cut_and_resumed(written, monkeypatch, capsys, fails):
     options = [*SMALL, "--precision", "fp32", "--time-to-accuracy", "--runs-dir", str(runs_dir)]
     whole = accuracy.measured_trial
 
-    def cut(entry, task, train):
+    def cut(entry, *given, **options):
         if entry.cycle == 2:
             raise KeyboardInterrupt
-        return whole(entry, task, train)
+        return whole(entry, *given, **options)
 
     monkeypatch.setattr(accuracy, "measured_trial", cut)
     with pytest.raises(SystemExit):

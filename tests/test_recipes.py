@@ -1,6 +1,7 @@
 """Options and names: each option once, a name for each recipe, the command line from both."""
 
 import string
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 import pretrain_autoencoder
 import train_baseline
 import train_pretrained
-from harness.options import options_of, take
+from harness.options import VERSION, options_of, take
 from recipes import (
     AutoencoderRecipe,
     ClassifierRecipe,
@@ -190,3 +191,12 @@ def test_every_option_is_explained(struct):
         assert meta.description
         if kind in (int, float):
             assert meta.le is not None or meta.lt is not None
+
+
+def test_the_version_is_that_of_the_citation(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        train_baseline.parse_args(["--version"])
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out.split()[-1] == VERSION
+    citation = (Path(__file__).parents[1] / "CITATION.cff").read_text()
+    assert f"\nversion: {VERSION}\n" in citation

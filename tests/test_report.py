@@ -494,6 +494,18 @@ def test_pictures(runs_dir, tmp_path):
     assert first == {path.name: path.read_bytes() for path in (tmp_path / "img").iterdir()}
 
 
+def test_calibration_is_told_before_and_after_the_temperature(runs_dir, tmp_path):
+    """180 and 190 of 200 right: with 0.9 and then 0.95 each, the one is 0 and 5 points off."""
+    for setup, wrong in ((scratch(), 20), (pretrained(), 10)):
+        write_run(runs_dir, setup, first_images_wrong(wrong), temperature=0.7)
+    runs = find_runs(runs_dir)
+    text = readme_parts(runs, None, "img")["experiment"]
+    assert "from 0.0 to 5.0 %\n(from scratch) and from 5.0 to 0.0 % (pretrained)" in text
+    assert "img/reliability.png" in text
+    draw_report(runs, tmp_path / "img", tmp_path)
+    assert (tmp_path / "img" / "reliability.png").exists()
+
+
 def test_pictures_of_images(data_dir, runs_dir, tmp_path, capsys):
     from data import load_dataset
 

@@ -174,14 +174,17 @@ def test_some_label_budgets_and_blocks_only(tmp_path, fails):
     assert names(wave) == [f"baseline-digits-epochs1-width0.1/seed{seed}" for seed in (0, 1)]
     options = ("--dataset", "digits", "--runs-dir", tmp_path)
     assert "choose from 0.01, 0.1, 1" in fails(study, *options, "--label-fractions", 0.2)
-    assert "choose from primary" in fails(study, *options, "--blocks", "nothing")
+    assert "choose from search, primary" in fails(study, *options, "--blocks", "nothing")
 
 
 def test_blocks_by_number_are_the_first(tmp_path, capsys):
-    study(["--runs-dir", str(tmp_path), "--dry-run", "--blocks", "1", "--seeds", "1"])
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("15 runs are missing")  # 14 cells and an encoder
-    assert len(lines) == 16
+    # The search: 9 trials of each arm at 4 label budgets, and an encoder; then the primary block,
+    # 14 cells and an encoder.
+    for blocks, missing in (("1", 73), ("2", 73 + 15)):
+        study(["--runs-dir", str(tmp_path), "--dry-run", "--blocks", blocks, "--seeds", "1"])
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0].startswith(f"{missing} runs are missing")
+        assert len(lines) == missing + 1
 
 
 def test_the_time_left(tmp_path):

@@ -1,0 +1,108 @@
+"""Watching a run: what is printed, what TensorBoard shows; and that neither changes a result."""
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import sys
+import termios
+from pathlib import Path
+
+import pytest
+from conftest import TINY, only_run
+from test_runs import assert_same_results, interrupt
+
+import training
+from harness.progress import TIMED, Progress
+from pretrain_autoencoder import main as pretrain
+from train_baseline import main as baseline
+
+HERE = Path(__file__).parent.parent
+
+
+@pytest.fixture
+def accumulated():
+    """What TensorBoard reads in a run's folder."""
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+
+    def read(folder):
+        found = accumulator.EventAccumulator(str(folder))
+        found.Reload()
+        return found
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("main", "reference", "pictures"),
+    [
+        (baseline, "baseline", ["confusion", "predicted class, probability; true class"]),
+        (pretrain, "autoencoder", ["reconstructions"]),
+    ],
+)
+def test_tensorboard_has_a_resumed_run_whole(
+    main, reference, pictures, accumulated, tmp_path, monkeypatch, request
+):
+    command = [*TINY, "--runs-dir", str(tmp_path), "--tensorboard"]
+    with monkeypatch.context() as patch:
+        interrupt(patch, training, "train_epoch", 2)
+        with pytest.raises(SystemExit):
+            main(command)
+    main(command)
+    folder = only_run(tmp_path)
+    (events,) = folder.glob("events.out.tfevents.*")
+    board = accumulated(folder)
+    assert [event.step for event in board.Scalars("train_loss")] == [1, 2]
+    assert "valid_loss" in board.Tags()["scalars"]
+    assert sorted(board.Tags()["images"]) == pictures
+    events.unlink()
+    assert_same_results(folder, request.getfixturevalue(f"{reference}_dir"))
+
+
+def test_a_missing_tensorboard_is_named(fails, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    line = fails(baseline, *TINY, "--runs-dir", tmp_path, "--tensorboard")
+    assert "--tensorboard needs a package: pip install tensorboard" in line
+
+
+def test_quiet_prints_errors_alone(fails, tmp_path, capsys):
+    command = [*TINY, "--runs-dir", str(tmp_path), "--quiet"]
+    for _ in range(2):  # the second finds it finished
+        baseline(command)
+    assert capsys.readouterr() == ("", "")
+    (tmp_path / "file").write_text("")
+    assert "file" in fails(baseline, *TINY, "--quiet", "--runs-dir", tmp_path / "file")
+
+
+def test_a_summary_comes_first(tmp_path, capsys):
+    baseline([*TINY, "--runs-dir", str(tmp_path), "--epochs", "1", "--skip-test"])
+    second = capsys.readouterr().out.splitlines()[1]
+    assert re.fullmatch(
+        r"[\d,]+ parameters, \d\.\d million multiply-adds an image; 1 epochs of 11 steps", second
+    )
+
+
+def test_the_time_left_is_said_once(capsys, monkeypatch):
+    monkeypatch.setattr("time.perf_counter", iter(range(100, 999, 40)).__next__)
+    with Progress(epochs=2, steps=60, epochs_done=1) as progress:
+        for _ in range(60):
+            progress.step(lambda: 0.0)
+    first, last = TIMED
+    minutes = 40 / (last - first) * (60 - last) / 60
+    assert capsys.readouterr().out == f"about {minutes:.0f} min of training to go\n"
+
+
+def test_a_terminal_shows_images_per_second():
+    code = (
+        "import time; from harness.progress import Progress\n"
+        "with Progress(1, 60, 0, 100.0) as progress:\n"
+        "    for _ in range(60): time.sleep(0.01); progress.step(lambda: 0.5)"
+    )
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 100, 0, 0))
+    subprocess.run([sys.executable, "-c", code], stderr=theirs, cwd=HERE, check=True)
+    shown = os.read(ours, 10_000).decode()
+    assert re.search(r"\d+\.\d+ images/s", shown)
+    assert "train loss 0.5000" in shown
