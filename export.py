@@ -8,11 +8,11 @@ the format of torch.export. Each file is held against the model itself before it
 from harness.errors import exit_cleanly
 from harness.files import shown
 from harness.options import Parser
+from recipes import DEFAULT_MODEL
 
-DEFAULT_MODEL = "runs/pretrained/seed0/model.safetensors"
 EXAMPLES = """\
   python export.py
-  python export.py --model runs/baseline/seed0/model.safetensors --output baseline.onnx
+  python export.py --model runs/pretrained/seed0/model.safetensors --output pretrained.onnx
   python export.py --format pt2"""
 
 

@@ -102,10 +102,12 @@ def page_texts(runs, measured, pages: Pages) -> dict[Path, str]:
 def draw(runs, measured, img_dir: Path, data_dir: str) -> None:
     """Draw every picture whose runs are there."""
     from benchmarks.plots import draw_benchmark
+    from report.galleries import draw_images
     from report.plots import draw_report
     from studies.plots import draw_study
 
-    draw_report(runs, img_dir, data_dir)
+    draw_report(runs, img_dir)
+    draw_images(runs, img_dir, data_dir)
     draw_study(runs, img_dir)
     if measured:
         draw_benchmark(measured, img_dir)

@@ -10,8 +10,8 @@ from typing import Any
 
 from harness.errors import exit_cleanly
 from harness.options import Parser
+from recipes import DEFAULT_MODEL
 
-DEFAULT_MODEL = "runs/baseline/seed0/model.safetensors"
 BAR_FROM = 20  # pictures; fewer are done before a bar could be read
 EXAMPLES = """\
   python predict.py photo.jpg holiday/ '*.png'
@@ -36,7 +36,7 @@ def parse_args(argv=None):
         choices=range(1, 11),
         default=3,
         metavar="1..10",
-        help="classes shown (3)",
+        help="classes shown (default: 3)",
     )
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print JSON")

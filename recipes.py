@@ -192,6 +192,9 @@ class Setup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return differences
 
 
+DEFAULT_MODEL = str(Setup(recipe=ClassifierRecipe()).folder() / MODEL)  # of the main job
+
+
 class Files(Struct, frozen=True, kw_only=True):
     """files"""
 

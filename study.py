@@ -17,6 +17,7 @@ EXAMPLES = """\
   python study.py --blocks primary --label-fractions 0.001 0.01 --seeds 3
   python study.py --dataset digits"""
 CONNECTION_TIMEOUT = 10  # seconds
+BESIDE = ("classical", "probes")  # what is measured beside the runs, after them
 
 
 class What(Struct, frozen=True, kw_only=True):
@@ -61,7 +62,8 @@ def parse_args(argv=None):
         "--blocks",
         nargs="+",
         metavar="NAME",
-        help=f"only these, or the first so many, of search, {names} (default: all)",
+        help=f"only these, or the first so many, of search, {names}, {', '.join(BESIDE)} "
+        "(default: all)",
     )
     group.add_argument(
         "--label-fractions",
@@ -95,7 +97,8 @@ def main(argv=None) -> None:
     def waves() -> list[list]:
         """What is missing by now: the search continues from what has finished."""
         runs = find_runs(runs_dir)
-        blocks = [study.block(name) or search_block(study, runs) for name in names]
+        of_runs = [name for name in names if name not in BESIDE]
+        blocks = [study.block(name) or search_block(study, runs) for name in of_runs]
         return missing(blocks, runs, runs_dir, what.seeds, budgets)
 
     workers_at_once = workers.jobs or max(1, cpu_count() // workers.threads)
@@ -103,7 +106,7 @@ def main(argv=None) -> None:
     log = Log(runs, Estimate(runs), workers_at_once * workers.threads)
     todo = waves()
     log.plan(todo)
-    if what.dry_run or not todo:
+    if what.dry_run:
         return list_jobs(todo)
     machine = Machine(device=args.device, precision=args.precision, threads=workers.threads)
     own = os.getpid() if workers.backend == "loky" else None
@@ -113,13 +116,32 @@ def main(argv=None) -> None:
         while todo:
             run_waves(todo, place, workers_at_once, log)
             todo = log.plan(waves())
+    images = dataset_of(args.dataset, place.data_dir)
+    measure_beside(names, study, images, place.machine, runs_dir, what.seeds, budgets)
     if log.failed:
         raise UserError(f"{len(log.failed)} runs failed; the first, {log.failed[0]}")
 
 
+def measure_beside(names, study, images, machine, runs_dir, seeds, budgets) -> None:
+    """Baselines without a network, and what the encoders know; only what is missing."""
+    if "classical" in names:
+        from studies.classical import run_classical
+
+        run_classical(
+            study, images, runs_dir, seeds=seeds, budgets=budgets, threads=machine.threads
+        )
+    if "probes" in names:
+        from harness.compute import set_up_compute
+        from studies.probes import SEEDS, run_probes
+
+        compute = set_up_compute(machine.device, machine.precision, threads=machine.threads)
+        seeds = min(seeds or SEEDS, SEEDS)
+        run_probes(study, images, runs_dir, compute, seeds=seeds, threads=machine.threads)
+
+
 def chosen_blocks(chosen: list[str] | None, study) -> list[str]:
     """The names of the blocks to run, in the study's order."""
-    names = ["search", *(block.name for block in study.blocks)]
+    names = ["search", *(block.name for block in study.blocks), *BESIDE]
     if chosen is None:
         return names
     if len(chosen) == 1 and chosen[0].isdecimal() and int(chosen[0]) > 0:

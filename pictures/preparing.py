@@ -41,7 +41,9 @@ def prepare(picture: Image.Image) -> np.ndarray:
         difference, least, light = alpha, alpha.max() / 2, True  # as if it lay on white paper
     else:
         ground, least = find_ground(colours)
-        difference = np.abs(colours - ground).max(axis=2)
+        offset = colours - ground
+        # JPEG keeps colours coarsely, so that they bleed into the ground: they count less.
+        difference = np.maximum(np.abs(offset @ LUMA), np.abs(offset).max(axis=2) / 3)
         light = ground.mean() > BLACK
     item = find_item(difference > least)
     if not item.any():

@@ -11,12 +11,22 @@ from harness.errors import UserError
 from harness.files import read_arrays, shown
 from report.pairs import Pairs
 from report.plots import FULL, PURPLE, arms, picture
-from report.runs import RECONSTRUCTIONS, FinishedRun
+from report.runs import RECONSTRUCTIONS, FinishedRun, Runs, main_job
 
 COLUMNS = 7  # images in a row, where each has a title
 TITLE = 10  # pixels above an image, of the images' own size
 GAP = 4
 MARGIN = 0.35  # inches for a picture's title
+
+
+def draw_images(runs: Runs, img_dir: Path, data_dir: str | Path) -> None:
+    """Draw README's pictures of single images of the main job."""
+    job = main_job(runs)
+    pairs = Pairs.of(job["baseline"], job["pretrained"])
+    if len(pairs):
+        draw_galleries(pairs, img_dir, data_dir)
+    if job["autoencoder"]:
+        draw_reconstructions(job["autoencoder"][0], img_dir / "reconstructions.png")
 
 
 def draw_galleries(pairs: Pairs, img_dir: Path, data_dir: str | Path) -> None:

@@ -72,10 +72,8 @@ def save(figure: Figure, path: Path) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def draw_report(runs: Runs, img_dir: Path, data_dir: str | Path) -> None:
-    """Draw README's pictures of the main job, and say which cannot be drawn."""
-    from report.galleries import draw_galleries, draw_reconstructions
-
+def draw_report(runs: Runs, img_dir: Path) -> None:
+    """Draw README's curves and tables as pictures, and say which cannot be drawn."""
     job = main_job(runs)
     for kind, style, suffix in (
         ("baseline", SCRATCH, ""),
@@ -91,9 +89,6 @@ def draw_report(runs: Runs, img_dir: Path, data_dir: str | Path) -> None:
         draw_class_scores(pairs, img_dir / "per_class_scores.png")
         draw_confused_pairs(pairs, img_dir / "confused_pairs.png")
         draw_reliability(pairs, img_dir / "reliability.png")
-        draw_galleries(pairs, img_dir, data_dir)
-    if job["autoencoder"]:
-        draw_reconstructions(job["autoencoder"][0], img_dir / "reconstructions.png")
     for kind, found in job.items():
         if not found:
             print(f"some pictures are left out: no finished {kind} run of the main job")

@@ -17,6 +17,7 @@ from studies.cells import Arm, Block
 from studies.comparisons import Compared, compare, main_comparison, runs_of, study_of
 from studies.costs import FROM_SCRATCH, Cost, costs
 from studies.extra import Classical, extra_of
+from studies.probes_plots import draw_kept_tsne
 
 SIDE_BY_SIDE = 3  # panels: more would make the text too small on a page
 # Baselines without a network, in the order of their names.
@@ -41,6 +42,8 @@ def draw_study(runs: Runs, img_dir: Path) -> None:
         draw_cost(found, img_dir / "cost.png")
     if rows := [row for row in main.rows if len(row.pairs) >= MIN_PAIRS]:
         draw_class_differences(rows, img_dir / "class_differences.png")
+    first = main.rows[0].pairs.control[0]
+    draw_kept_tsne(first.folder.parent.parent, first.metrics.classes, img_dir / "tsne.png")
     factorial = study.block("factorial")
     if compare(runs, factorial, factorial.families[0]):
         draw_factorial(runs, factorial, img_dir / "factorial.png")

@@ -5,7 +5,7 @@ images, which its encoder has not learnt from either; the test set is read after
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -90,7 +90,7 @@ def run_probes(
     compute: Compute,
     *,
     seeds: int = SEEDS,
-    budgets: Iterable[float] = BUDGETS,
+    budgets: Sequence[float] = BUDGETS,
     threads: int = 1,
     say: Callable[[str], None] = print,
 ) -> None:
@@ -116,7 +116,7 @@ def run_probes(
         write_tsne(encoders, Path(runs_dir) / TSNE_FILE)
 
 
-def all_facts(encoder: str, budgets: Iterable[float]) -> list[dict]:
+def all_facts(encoder: str, budgets: Sequence[float]) -> list[dict]:
     """What is measured of one encoder, as fields of `Probe`."""
     return [
         {"encoder": encoder, "stage": stage, "probe": probe, "label_fraction": budget}

@@ -33,7 +33,7 @@ from metrics import MIN_PAIRS, Metrics, verdicts
 from models import AlexNet, UNetAutoencoder
 from plot import NEW_README, PARTS, Pages, page_texts, parse_args
 from plot import main as plot
-from report.galleries import confidence, draw_galleries
+from report.galleries import confidence, draw_galleries, draw_images
 from report.markdown import cell, insert, mean_sd, p, points
 from report.networks import alexnet_size, autoencoder_size
 from report.pages import check, write_page
@@ -474,12 +474,17 @@ def test_results_are_a_row_a_run_and_a_column_a_fact(runs_dir):
     assert table.loc["baseline-notest", "valid_accuracy"] == 0.9
 
 
+def draw_all(runs, img_dir, data_dir):
+    draw_report(runs, img_dir)
+    draw_images(runs, img_dir, data_dir)
+
+
 def test_pictures(runs_dir, tmp_path):
     # What a class is called is shown as it is, also where it looks like mathematics.
     for setup, wrong in ((scratch(), 30), (pretrained(), 20)):
         write_run(runs_dir, setup, first_images_wrong(wrong), classes=[*CLASSES[:9], "$\\a_\n"])
     write_run(runs_dir, autoencoder())
-    draw_report(find_runs(runs_dir), tmp_path / "img", tmp_path)
+    draw_all(find_runs(runs_dir), tmp_path / "img", tmp_path)
     first = {path.name: path.read_bytes() for path in (tmp_path / "img").iterdir()}
     curves = {
         f"{name}{arm}.png"
@@ -490,7 +495,7 @@ def test_pictures(runs_dir, tmp_path):
     others = {"arms_overlaid.png", "confused_pairs.png", "reconstructions.png"}
     assert set(first) == curves | classes | others  # and none of images, which are not there
     assert all(content.startswith(b"\x89PNG") for content in first.values())
-    draw_report(find_runs(runs_dir), tmp_path / "img", tmp_path)
+    draw_all(find_runs(runs_dir), tmp_path / "img", tmp_path)
     assert first == {path.name: path.read_bytes() for path in (tmp_path / "img").iterdir()}
 
 
@@ -502,7 +507,7 @@ def test_calibration_is_told_before_and_after_the_temperature(runs_dir, tmp_path
     text = readme_parts(runs, None, "img")["experiment"]
     assert "from 0.0 to 5.0 %\n(from scratch) and from 5.0 to 0.0 % (pretrained)" in text
     assert "img/reliability.png" in text
-    draw_report(runs, tmp_path / "img", tmp_path)
+    draw_all(runs, tmp_path / "img", tmp_path)
     assert (tmp_path / "img" / "reliability.png").exists()
 
 

@@ -180,11 +180,11 @@ def test_some_label_budgets_and_blocks_only(tmp_path, fails):
 def test_blocks_by_number_are_the_first(tmp_path, capsys):
     # The search: 9 trials of each arm at 4 label budgets, and an encoder; then the primary block,
     # 14 cells and an encoder.
-    for blocks, missing in (("1", 73), ("2", 73 + 15)):
+    for blocks, count in (("1", 73), ("2", 73 + 15)):
         study(["--runs-dir", str(tmp_path), "--dry-run", "--blocks", blocks, "--seeds", "1"])
         lines = capsys.readouterr().out.splitlines()
-        assert lines[0].startswith(f"{missing} runs are missing")
-        assert len(lines) == missing + 1
+        assert lines[0].startswith(f"{count} runs are missing")
+        assert len(lines) == count + 1
 
 
 def test_the_time_left(tmp_path):
