@@ -30,7 +30,7 @@ def exit_cleanly(main: Callable[..., None]) -> Callable[..., None]:
         except UserError as error:
             _exit(f"{script}: error: {error}", 2)
         except KeyboardInterrupt:
-            _exit(f"{script}: interrupted; the same command resumes after the last full epoch", 130)
+            _exit(f"{script}: interrupted; a run that was cut resumes with the same command", 130)
         except OSError as error:  # a full disk, a read-only folder, a file where a folder should be
             where = f" {error.filename!a}" if error.filename else ""
             reason = error.strerror or str(error)
