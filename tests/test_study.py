@@ -207,7 +207,7 @@ def test_few_images_take_less_time():
 
 
 def test_the_study_runs_what_is_missing(tiny, tmp_path, capsys):
-    options = ["--dataset", "digits", "--runs-dir", str(tmp_path)]
+    options = ["--dataset", "digits", "--blocks", "primary", "--runs-dir", str(tmp_path)]
     study([*options, "--dry-run"])
     assert capsys.readouterr().out.count("\nbaseline-digits") == 2
     assert not list(tmp_path.iterdir())
@@ -233,7 +233,16 @@ def test_the_study_runs_what_is_missing(tiny, tmp_path, capsys):
 
 def test_the_study_on_a_dask_cluster(tiny, tmp_path, capsys):
     with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        options = ["--dataset", "digits", "--runs-dir", str(tmp_path), "--jobs", "2"]
+        options = [
+            "--dataset",
+            "digits",
+            "--blocks",
+            "primary",
+            "--runs-dir",
+            str(tmp_path),
+            "--jobs",
+            "2",
+        ]
         study([*options, "--backend", "dask", "--scheduler", cluster.scheduler_address])
     assert "[4/4]" in capsys.readouterr().out
     assert len(find_runs(tmp_path)[tiny["scratch"].name]) == 2
@@ -241,7 +250,16 @@ def test_the_study_on_a_dask_cluster(tiny, tmp_path, capsys):
 
 def test_dask_needs_an_address(fails, tiny, tmp_path, monkeypatch):
     monkeypatch.setattr("study.CONNECTION_TIMEOUT", 1)
-    options = ["--dataset", "digits", "--runs-dir", tmp_path, "--backend", "dask"]
+    options = [
+        "--dataset",
+        "digits",
+        "--blocks",
+        "primary",
+        "--runs-dir",
+        tmp_path,
+        "--backend",
+        "dask",
+    ]
     line = fails(study, *options)
     assert "--scheduler" in line
     line = fails(study, *options, "--scheduler", "tcp://127.0.0.1:9")
@@ -253,7 +271,16 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(monkeypatch, tmp_path, f
     bad = replace_recipe(bad, label_fraction=0.001)
     good = TINY.cell(SCRATCH, 0.1, (0,))
     monkeypatch.setitem(STUDIES, "digits", tiny_study(block(bad, good)))
-    options = ["--dataset", "digits", "--runs-dir", tmp_path, "--backend", "sequential"]
+    options = [
+        "--dataset",
+        "digits",
+        "--blocks",
+        "primary",
+        "--runs-dir",
+        tmp_path,
+        "--backend",
+        "sequential",
+    ]
     line = fails(study, *options)
     assert f"1 runs failed; the first, {bad.name}/seed0" in line
     assert "without an image" in line
@@ -293,7 +320,16 @@ def test_a_failed_run_frees_its_folder(tmp_path, tiny):
 
 
 def test_an_encoder_that_came_out_otherwise_is_noted(tiny, tmp_path, capsys):
-    options = ["--dataset", "digits", "--runs-dir", str(tmp_path), "--backend", "sequential"]
+    options = [
+        "--dataset",
+        "digits",
+        "--blocks",
+        "primary",
+        "--runs-dir",
+        str(tmp_path),
+        "--backend",
+        "sequential",
+    ]
     cell = tiny["pretrained"]
     write_run(tmp_path, replace_recipe(cell, epochs=7).setup(0), data=digits_data())
     study(options)
@@ -317,7 +353,7 @@ long = round_.cells((cells.SCRATCH,), {0.1: 2})
 block = cells.Block("primary", "?", round_, long)
 search = cells.Round({}, {})
 grid.STUDIES["digits"] = cells.Study("demo/runs", round_, search, (), (block,))
-main(["--dataset", "digits", "--jobs", "2", "--runs-dir", sys.argv[1]])
+main(["--dataset", "digits", "--blocks", "primary", "--jobs", "2", "--runs-dir", sys.argv[1]])
 """
 
 
