@@ -42,7 +42,7 @@ study: .venv/installed
 	$(BIN)/python study.py $(PLACES)
 
 # As config.json of the published runs says; a test holds it against them.
-AS_PUBLISHED := --device cpu --threads 1 --precision bf16
+AS_PUBLISHED := --device cpu --threads 1 --precision fp32
 AGAIN := --data-dir $(DATA_DIR) --runs-dir reproduced $(AS_PUBLISHED)
 reproduce: .venv/installed
 	$(BIN)/python train_baseline.py $(AGAIN)

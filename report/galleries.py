@@ -63,10 +63,15 @@ def draw_confident_errors(pairs: Pairs, dataset: ImageSet, path: Path, most: int
             run = runs[0]
             wrong = np.flatnonzero(~run.correct)
             ranked = wrong[np.argsort(-confidence(run)[wrong], kind="stable")]
-            plot_predictions(axes, run, dataset, ranked[:most])
-            axes.set_title(
-                f"The errors that AlexNet {style['label']} is most certain of (seed {run.seed})"
-            )
+            if len(ranked):
+                plot_predictions(axes, run, dataset, ranked[:most])
+            else:  # all images are right
+                axes.set_axis_off()
+            name = f"AlexNet {style['label']}"
+            title = f"The errors that {name} is most certain of"
+            if not len(ranked):
+                title = f"{name} makes no error"
+            axes.set_title(f"{title} (seed {run.seed})")
 
 
 def plot_predictions(axes: Axes, run: FinishedRun, dataset: ImageSet, images: np.ndarray) -> None:

@@ -528,6 +528,12 @@ def test_pictures_of_images(data_dir, runs_dir, tmp_path, capsys):
     draw_galleries(Pairs.of(runs["baseline"], runs["pretrained"]), tmp_path / "img", data_dir)
     names = {path.name for path in (tmp_path / "img").iterdir()}
     assert names == {"example_pretrained.png", "confident_errors.png"}
+    # An arm without an error has none to show.
+    arrays = {"predicted": labels, "probability": confidence, "label": labels}
+    write_arrays(folder / "predictions.npz", **arrays)
+    runs = find_runs(runs_dir)
+    draw_galleries(Pairs.of(runs["baseline"], runs["pretrained"]), tmp_path / "right", data_dir)
+    assert (tmp_path / "right" / "confident_errors.png").exists()
     write_run(tmp_path / "others", scratch())
     write_run(tmp_path / "others", pretrained())
     runs = find_runs(tmp_path / "others")
