@@ -1,6 +1,7 @@
 """Compare the arms over label budgets and seeds: run by run, and only what is missing."""
 
 import os
+import signal
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from harness.errors import UserError, exit_cleanly
+from harness.errors import INTERRUPTED, UserError, exit_cleanly
 from harness.options import Parser, about, add_options, take, within
 from recipes import Files, Machine
 
@@ -172,7 +173,7 @@ def backend(name: str, scheduler: str | None):
     from joblib import parallel_config
 
     if name != "dask":
-        with parallel_config(backend=name):
+        with parallel_config(backend=name), ending_at_once(name == "loky"):
             yield
         return
     try:
@@ -187,6 +188,26 @@ def backend(name: str, scheduler: str | None):
         raise UserError(f"no Dask cluster answers at --scheduler {scheduler}") from error
     with client, parallel_config(backend="dask", client=client):
         yield
+
+
+@contextmanager
+def ending_at_once(enabled: bool):
+    """While it lasts, Ctrl-C ends this process on the spot, and so the workers, which watch it.
+
+    An orderly end waits for the workers, and now and then it did so for ever.
+    """
+
+    def end(*_) -> None:
+        os.write(2, f"study.py: {INTERRUPTED}\n".encode())
+        os._exit(130)
+
+    before = signal.getsignal(signal.SIGINT)
+    if enabled and before is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def run_waves(waves: list[list], place, workers: int, log: "Log") -> None:

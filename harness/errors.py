@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+INTERRUPTED = "interrupted; a run that was cut resumes with the same command"
+
 
 class UserError(Exception):
     """Something the user can mend. The message says what is wrong, where, and the mend."""
@@ -30,7 +32,7 @@ def exit_cleanly(main: Callable[..., None]) -> Callable[..., None]:
         except UserError as error:
             _exit(f"{script}: error: {error}", 2)
         except KeyboardInterrupt:
-            _exit(f"{script}: interrupted; a run that was cut resumes with the same command", 130)
+            _exit(f"{script}: {INTERRUPTED}", 130)
         except OSError as error:  # a full disk, a read-only folder, a file where a folder should be
             where = f" {error.filename!a}" if error.filename else ""
             reason = error.strerror or str(error)

@@ -360,7 +360,9 @@ main(["--dataset", "digits", "--blocks", "primary", "--jobs", "2", "--runs-dir",
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
 def test_workers_end_with_the_study(tmp_path, sent):
-    command = [sys.executable, "-c", LONG_STUDY, str(tmp_path)]
+    # A shell's background jobs ignore Ctrl-C, and so would what they start.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", heard + LONG_STUDY, str(tmp_path)]
     nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with subprocess.Popen(command, cwd=HERE, **nowhere) as process:
         try:
@@ -370,6 +372,7 @@ def test_workers_end_with_the_study(tmp_path, sent):
             process.wait(timeout=60)
         finally:
             process.kill()
+    assert process.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130}[sent]
     assert len(workers) >= 2
     wait_for(lambda: not any(map(is_running, workers)))
 
