@@ -201,6 +201,8 @@ def ending_at_once(enabled: bool):
         os.write(2, f"study.py: {INTERRUPTED}\n".encode())
         os._exit(130)
 
+    # What joblib's helpers then say of what was left, they clear up.
+    os.environ.setdefault("PYTHONWARNINGS", "ignore")
     before = signal.getsignal(signal.SIGINT)
     if enabled and before is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, end)

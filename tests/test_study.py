@@ -363,8 +363,8 @@ def test_workers_end_with_the_study(tmp_path, sent):
     # A shell's background jobs ignore Ctrl-C, and so would what they start.
     heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
     command = [sys.executable, "-c", heard + LONG_STUDY, str(tmp_path)]
-    nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(command, cwd=HERE, **nowhere) as process:
+    heard_of = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=HERE, **heard_of) as process:
         try:
             wait_for(lambda: len(list(tmp_path.glob("*/*/history.csv"))) == 2)
             workers = children_of(process.pid)
@@ -372,7 +372,9 @@ def test_workers_end_with_the_study(tmp_path, sent):
             process.wait(timeout=60)
         finally:
             process.kill()
+        lines = process.stderr.read().splitlines()  # until the last of its processes has ended
     assert process.returncode == {signal.SIGKILL: -9, signal.SIGINT: 130}[sent]
+    assert sent == signal.SIGKILL or [line for line in lines if "interrupted" in line] == lines
     assert len(workers) >= 2
     wait_for(lambda: not any(map(is_running, workers)))
 
