@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Write a trained classifier as one file that needs none of this project.
 
 Pixels go in, probabilities come out: normalisation, test-time views and temperature are inside,

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """From runs/ to the pictures in img/, README's results, STUDY.md, BENCHMARK.md and results.csv."""
 
 import os

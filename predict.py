@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Say what trained models see in pictures: files, folders, patterns, or - for standard input.
 
 One item a picture, on an even or a transparent ground. It is prepared as Fashion-MNIST was made:

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Pretrain AlexNet's encoder as the encoder of a U-Net autoencoder, on images without labels."""
 
 from msgspec.structs import asdict

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Compare the arms over label budgets and seeds: run by run, and only what is missing."""
 
 import os
@@ -57,15 +58,15 @@ def parse_args(argv=None):
 
     parser = Parser(__doc__, EXAMPLES)
     add_options(parser, What)
-    names = ", ".join(block.name for block in STUDIES["fashion"].blocks)
     group = parser.add_argument_group("parts of the study")
-    group.add_argument(
+    names = block_names(STUDIES["fashion"])
+    blocks = group.add_argument(
         "--blocks",
         nargs="+",
         metavar="NAME",
-        help=f"only these, or the first so many, of search, {names}, {', '.join(BESIDE)} "
-        "(default: all)",
+        help=f"only these, or the first so many, of {', '.join(names)} (default: all)",
     )
+    blocks.completer = lambda **_: names  # what argcomplete offers
     group.add_argument(
         "--label-fractions",
         nargs="+",
@@ -140,9 +141,14 @@ def measure_beside(names, study, images, machine, runs_dir, seeds, budgets) -> N
         run_probes(study, images, runs_dir, compute, seeds=seeds, threads=machine.threads)
 
 
+def block_names(study) -> list[str]:
+    """The parts of a study, in its order."""
+    return ["search", *(block.name for block in study.blocks), *BESIDE]
+
+
 def chosen_blocks(chosen: list[str] | None, study) -> list[str]:
     """The names of the blocks to run, in the study's order."""
-    names = ["search", *(block.name for block in study.blocks), *BESIDE]
+    names = block_names(study)
     if chosen is None:
         return names
     if len(chosen) == 1 and chosen[0].isdecimal() and int(chosen[0]) > 0:

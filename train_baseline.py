@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Train AlexNet from a random start: the baseline that pretraining has to beat."""
 
 from msgspec.structs import asdict

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Train the same AlexNet, started from an encoder that pretrain_autoencoder.py has made."""
 
 from msgspec.structs import asdict

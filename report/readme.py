@@ -205,7 +205,7 @@ def networks(pairs: Pairs) -> dict[str, Any]:
         "width": recipe.width,
         "channels": channels(recipe.width),
         "sizes": {
-            "Encoder": encoder_size(recipe.width),
+            "encoder": encoder_size(recipe.width),
             "AlexNet (encoder and classifier)": alexnet_size(recipe.width, classes),
             "U-Net autoencoder (encoder and decoder)": autoencoder_size(recipe.width),
         },

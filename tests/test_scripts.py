@@ -57,6 +57,33 @@ def test_help_is_instant(script):
 
 
 @pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("train_baseline.py --label-f", "--label-fraction"),
+        ("study.py --dataset ", "fashion digits"),
+        ("study.py --blocks fr", "frozen"),
+        ("predict.py --vers", "--version"),
+    ],
+)
+def test_the_shell_completes_options(line, offered, tmp_path):
+    """As argcomplete's part in the shell asks for it."""
+    asked = {
+        "_ARGCOMPLETE": "1",
+        "_ARGCOMPLETE_IFS": " ",
+        "_ARGCOMPLETE_STDOUT_FILENAME": str(tmp_path / "offered"),
+        "COMP_LINE": line,
+        "COMP_POINT": str(len(line)),
+    }
+    assert shell(f"python {line.split()[0]}", **asked).returncode == 0
+    assert (tmp_path / "offered").read_text().split() == offered.split()
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_the_shell_is_told_that_a_script_completes(script):
+    assert "PYTHON_ARGCOMPLETE_OK" in (HERE / f"{script}.py").read_text()[:1024]
+
+
+@pytest.mark.parametrize(
     "options",
     [
         ["--dataset", "imagenet"],
