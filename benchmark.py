@@ -7,6 +7,7 @@ from msgspec import structs
 
 from benchmarks.measured import (
     FILE,
+    Growth,
     Measured,
     Race,
     Throughput,
@@ -22,6 +23,7 @@ from recipes import AutoencoderRecipe, ClassifierRecipe, Files, Machine, Recipe
 EXAMPLES = """\
   python benchmark.py                      images per second, of all training loops
   python benchmark.py --time-to-accuracy   seconds to 90, 91.2, 92 and 93 %; resumes where cut
+  python benchmark.py --growth --rounds 3  seconds and memory against width, batch size, threads
   python benchmark.py --check --rounds 3   does our loop waste time? changes no file"""
 NOT_MEASURED = ("data_dir", "runs_dir", "overwrite")  # options that change no figure
 
@@ -31,6 +33,11 @@ def parse_args(argv=None):
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--time-to-accuracy", action="store_true", help="measure this, not images per second"
+    )
+    what.add_argument(
+        "--growth",
+        action="store_true",
+        help="measure how seconds and memory grow with width, batch size, images, threads, runs",
     )
     what.add_argument(
         "--check",
@@ -56,6 +63,8 @@ def main(argv=None) -> None:
         check(args, compute)
     elif args.time_to_accuracy:
         measure_time_to_accuracy(args, compute)
+    elif args.growth:
+        measure_growth(args, compute)
     else:
         measure_throughput(args, compute)
 
@@ -89,6 +98,16 @@ def measure_time_to_accuracy(args, compute) -> None:
     show(read_measured(file_of(args)), "race")
 
 
+def measure_growth(args, compute) -> None:
+    from benchmarks import growth
+
+    machine, turns = take(args, Machine), take(args, Turns)
+    found = growth.measure_growth(
+        recipes(args), machine, turns, args.data_dir, compute, command(args)
+    )
+    show(keep(args, growth=found), "growth")
+
+
 def check(args, compute) -> None:
     """Exit with 1 where our loop is slower than it may be."""
     from benchmarks.measurement import slow_parts
@@ -112,8 +131,8 @@ def file_of(args) -> Path:
     return Path(args.runs_dir) / FILE
 
 
-def keep(args, **parts: Throughput | TimeToAccuracy) -> Measured:
-    """Write the parts, and leave the other part of the file as it is."""
+def keep(args, **parts: Throughput | TimeToAccuracy | Growth) -> Measured:
+    """Write the parts, and leave the file's other parts as they are."""
     measured = structs.replace(read_measured(file_of(args)) or Measured(), **parts)
     write_json(file_of(args), measured)
     return measured

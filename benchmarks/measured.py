@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from statistics import median
-from typing import Annotated, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from msgspec import Meta, Struct
 
@@ -45,11 +45,13 @@ class Speeds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             `page.LOOPS`, `_tuned` behind the name of a tuned one; `data` is our data path alone;
             `matrix` the step's arithmetic alone, at a matrix product's rate; `evaluation` our
             evaluation, and `forward` the forward passes in it alone.
+        operations: share of the bare step's time, by kind of operation; none: not measured.
     """
 
     recipe: ClassifierRecipe | AutoencoderRecipe
     flops_per_image: Annotated[float, Meta(gt=0)]
     seconds_per_image: dict[str, Annotated[list[Seconds], Meta(min_length=1)]]
+    operations: dict[str, Share] = {}
 
 
 class Throughput(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -99,11 +101,42 @@ class TimeToAccuracy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     trials: list[Trial]
 
 
+class Point(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What training one model costs at one value of what it grows with.
+
+    Args:
+        axis: what grows.
+        value: width, images in a batch, training images, threads, or runs at a time.
+        seconds_per_image: one value a round; of all runs together.
+        start_seconds: until the process could train: imports, images, network.
+        peak_mib: the most memory that the processes had, in MiB; an accelerator's is not in it.
+    """
+
+    model: str
+    axis: Literal["width", "batch_size", "images", "threads", "runs"]
+    value: Annotated[float, Meta(gt=0)]
+    seconds_per_image: Annotated[list[Seconds], Meta(min_length=1)]
+    start_seconds: Seconds
+    peak_mib: Annotated[float, Meta(gt=0)]
+
+
+class Growth(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the cost of training grows; all else is `recipes`, one for each model."""
+
+    command: str
+    environment: Environment
+    recipes: dict[str, ClassifierRecipe | AutoencoderRecipe]
+    turns: Turns
+    train_images: Count
+    points: Annotated[list[Point], Meta(min_length=1)]
+
+
 class Measured(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The content of runs/benchmark.json; a part that was not measured is None."""
 
     throughput: Throughput | None = None
     time_to_accuracy: TimeToAccuracy | None = None
+    growth: Growth | None = None
 
 
 def read_measured(path: str | Path) -> Measured | None:

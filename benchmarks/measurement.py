@@ -27,6 +27,7 @@ from benchmarks.measured import (
     Turns,
     ratios,
 )
+from benchmarks.operations import operation_shares
 from benchmarks.peers import installed_libraries, peer_loop, peer_names
 from benchmarks.workloads import Workload, make_workload
 from data import load_dataset
@@ -60,6 +61,7 @@ def measure(
                 recipe=recipe,
                 flops_per_image=flops_per_image(workload),
                 seconds_per_image=take_turns(name, contenders, turns.rounds),
+                operations=operation_shares(workload, turns.steps),
             )
     return Throughput(
         command=command,

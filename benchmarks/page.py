@@ -7,7 +7,9 @@ from benchmarks.measured import (
     GOALS,
     LEAST_OF_BARE_STEP,
     MOST_FOR_DATA,
+    Growth,
     Measured,
+    Point,
     Speeds,
     Spread,
     Throughput,
@@ -41,6 +43,14 @@ RACERS = {
     "augmented": "usual script with augmentation",
 }
 
+AXES = {
+    "width": "width",
+    "batch_size": "images in a batch",
+    "images": "training images",
+    "threads": "threads",
+    "runs": "runs at a time",
+}
+
 
 class Speed(NamedTuple):
     """Images per second, and the time for an image over ours; None: not measured, or it is ours."""
@@ -66,6 +76,15 @@ class Reach(NamedTuple):
     over_ours: Spread | None
 
 
+class GrowthRow(NamedTuple):
+    """What every model costs at one value of an axis; None where it was not measured."""
+
+    axis: str
+    value: float
+    epochs: list[Spread | None]
+    peaks: list[float | None]
+
+
 def benchmark_page(measured: Measured, img_dir: str) -> str:
     """The whole page.
 
@@ -76,7 +95,7 @@ def benchmark_page(measured: Measured, img_dir: str) -> str:
 
 
 def page_blocks(measured: Measured) -> dict[str, str]:
-    """The page's parts by name: `answer`, `race`, `loops`, `parts`; one not measured says so."""
+    """The page's parts by name, as in the template; one not measured says so."""
     return render_blocks("benchmarks", TEMPLATE, **page_values(measured, "img"))
 
 
@@ -89,8 +108,11 @@ def page_values(measured: Measured, img_dir: str) -> dict[str, Any]:
         "img": img_dir,
         "throughput": throughput,
         "race": race,
+        "growth": measured.growth,
+        "growth_rows": growth_rows(measured.growth) if measured.growth else [],
         "loops": {name: loop_rows(throughput, model) for name, model in models.items()},
         "ratios": {name: ratios(model.seconds_per_image) for name, model in models.items()},
+        "operations": {name: model.operations for name, model in models.items()},
         "machine_figures": {name: machine_figures(throughput, m) for name, m in models.items()},
         "recipes": {name: Setup(recipe=model.recipe).name for name, model in models.items()},
         "goals": GOALS,
@@ -157,3 +179,27 @@ def reach(race: TimeToAccuracy, racer: str, goal: float) -> Reach | None:
     over_ours = ratio([own[s][0] for s in shared], [ours[s][0] for s in shared]) if shared else None
     seconds, epochs = zip(*own.values(), strict=True)
     return Reach(Spread.of(list(seconds)), median(epochs), over_ours)
+
+
+def growth_rows(growth: Growth) -> list[GrowthRow]:
+    """A row for each value of each axis."""
+    measured = {(point.axis, point.value, point.model): point for point in growth.points}
+    rows = []
+    for axis, value in sorted({key[:2] for key in measured}, key=place_of):
+        found = [measured.get((axis, value, model)) for model in growth.recipes]
+        epochs = [epoch_seconds(growth, point) if point else None for point in found]
+        peaks = [point.peak_mib if point else None for point in found]
+        rows.append(GrowthRow(AXES[axis], value, epochs, peaks))
+    return rows
+
+
+def place_of(key: tuple[str, float]) -> tuple[int, float]:
+    """An axis's place in the table, then the value."""
+    axis, value = key
+    return list(AXES).index(axis), value
+
+
+def epoch_seconds(growth: Growth, point: Point) -> Spread:
+    """Over the rounds; of all training images, but where their number is the axis."""
+    images = point.value if point.axis == "images" else growth.train_images
+    return Spread.of([images * seconds for seconds in point.seconds_per_image])

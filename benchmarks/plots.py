@@ -6,9 +6,9 @@ from statistics import fmean
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from benchmarks.measured import GOALS, Measured, Throughput, TimeToAccuracy, Trial
-from benchmarks.page import OWN, RACERS, LoopRow, loop_rows
-from report.plots import BLUE, GREY, VERMILION, picture
+from benchmarks.measured import GOALS, Growth, Measured, Throughput, TimeToAccuracy, Trial
+from benchmarks.page import AXES, OWN, RACERS, LoopRow, epoch_seconds, loop_rows
+from report.plots import BLUE, GREY, PRETRAINED, SCRATCH, VERMILION, picture
 
 LIGHT_BLUE = "#9CCBE8"
 LINES = {  # colour, line style, marker
@@ -22,11 +22,13 @@ LINES = {  # colour, line style, marker
 
 
 def draw_benchmark(measured: Measured, img_dir: Path) -> None:
-    """Draw what was measured: benchmark.png, time_to_accuracy.png."""
+    """Draw what was measured: benchmark.png, time_to_accuracy.png, growth.png."""
     if measured.throughput:
         draw_loops(measured.throughput, img_dir / "benchmark.png")
     if measured.time_to_accuracy:
         draw_race(measured.time_to_accuracy, img_dir / "time_to_accuracy.png")
+    if measured.growth:
+        draw_growth(measured.growth, img_dir / "growth.png")
 
 
 def draw_loops(throughput: Throughput, path: Path) -> None:
@@ -101,3 +103,26 @@ def curve(trials: list[Trial]) -> list[tuple[float, float]]:
         shortest = min(len(trial.seconds) for trial in trials)
         ends = [[(t.seconds[k], t.accuracy[k]) for t in trials] for k in range(shortest)]
     return [(fmean(s for s, _ in points), 100 * fmean(a for _, a in points)) for points in ends]
+
+
+def draw_growth(growth: Growth, path: Path) -> None:
+    """Seconds an epoch above, memory below; a column for each thing that they grow with."""
+    with picture(path, 4.8, rows=2, columns=len(AXES), sharex="col", sharey="row") as panels:
+        for column, (axis, name) in zip(panels.T, AXES.items(), strict=True):
+            for model, style in zip(growth.recipes, (SCRATCH, PRETRAINED), strict=False):
+                points = [p for p in growth.points if (p.model, p.axis) == (model, axis)]
+                values = [point.value for point in points]
+                epochs = [epoch_seconds(growth, point).median for point in points]
+                column[0].plot(values, epochs, **style | {"label": model})
+                column[1].plot(values, [p.peak_mib for p in points], **style | {"label": model})
+            column[1].set_xlabel(name)
+            column[1].set_xscale("log")
+            ticks = sorted({point.value for point in growth.points if point.axis == axis})
+            column[1].set_xticks(ticks, [f"{tick:,g}" for tick in ticks], rotation=45)
+            column[1].minorticks_off()
+        panels[0, 0].set_yscale("log")
+        panels[0, 0].yaxis.set_major_formatter("{x:g}")
+        panels[0, 0].set_ylabel("seconds an epoch")
+        panels[1, 0].set_ylabel("memory, MiB")
+        panels[1, 0].set_ylim(bottom=0)
+        panels[0, 0].legend()

@@ -10,7 +10,7 @@ from torch.utils.data import default_collate
 from autoencoding import Reconstruction, new_autoencoder
 from batches import Batches, Normalisation
 from classification import Classification, new_alexnet
-from data import ImageSet, split
+from data import ImageSet, random_subset, split
 from harness.compute import Compute
 from recipes import AutoencoderRecipe, Recipe
 from training import Task, evaluation_batches, training_batches
@@ -42,9 +42,16 @@ class Workload:
         return kind(self.new_model(), self.batches, self.valid_batches, self.recipe, self.compute)
 
 
-def make_workload(recipe: Recipe, dataset: ImageSet, compute: Compute) -> Workload:
-    """The data set, split, cut and augmented as the training scripts do it."""
+def make_workload(
+    recipe: Recipe, dataset: ImageSet, compute: Compute, share: float = 1.0
+) -> Workload:
+    """The data set, split, cut and augmented as the training scripts do it.
+
+    Args:
+        share: of the training images, in (0, 1].
+    """
     train, valid = split(dataset, recipe.seed)
+    train = random_subset(train, share, recipe.seed)
     images, labels = dataset.train_images[train], dataset.train_labels[train]
     normalise = Normalisation.of(images)
     valid_images, valid_labels = dataset.train_images[valid], dataset.train_labels[valid]

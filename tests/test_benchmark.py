@@ -14,20 +14,24 @@ from torch import nn
 
 from batches import Batches, Normalisation
 from benchmark import command, main, parse_args
-from benchmarks import accuracy, contenders, measurement, peers
+from benchmarks import accuracy, contenders, growth, measurement, peers
 from benchmarks.contenders import Stopwatch, bare_step, flops_per_image, our_loop
 from benchmarks.measured import (
+    Growth,
     Measured,
+    Point,
     Spread,
     Throughput,
     TimeToAccuracy,
     Trial,
+    Turns,
     ratio,
     ratios,
     reached,
     read_measured,
 )
 from benchmarks.measurement import take_turns
+from benchmarks.operations import kind_of
 from benchmarks.page import benchmark_page, page_blocks
 from benchmarks.peers import LIBRARIES, form_of, peer_loop, peer_names
 from benchmarks.plots import draw_benchmark
@@ -35,7 +39,7 @@ from benchmarks.usual import Form, Peer, UsualLoader, WatchedLoader, usual_scrip
 from benchmarks.workloads import Workload, make_workload
 from data import load_dataset
 from harness.compute import set_up_compute
-from recipes import AutoencoderRecipe, ClassifierRecipe
+from recipes import AutoencoderRecipe, ClassifierRecipe, Machine
 
 SMALL = ["--dataset", "digits", "--width", "0.05", "--device", "cpu", "--threads", "1"]
 
@@ -69,6 +73,34 @@ def test_the_script(written, tmp_path):
         faster = min(seconds["usual_0"], seconds["usual_2"]) / seconds["ours"]
         assert found["usual"].median == pytest.approx(faster)
         assert found["evaluation"].median == seconds["evaluation"] / seconds["forward"]
+
+
+def test_the_operations_take_all_of_the_time(written):
+    models = read_measured(written[0] / "benchmark.json").throughput.models
+    for model in models.values():
+        assert sum(model.operations.values()) == pytest.approx(1)
+        assert model.operations["convolutions"] > 0.05
+        assert model.operations["batch normalisation"] > 0.01
+    assert models["classifier"].operations["doubling and joining maps"] == 0
+    assert models["autoencoder"].operations["doubling and joining maps"] > 0
+    assert "| convolutions | " in written[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("aten::mkldnn_convolution", "convolutions"),
+        ("autograd::engine::evaluate_function: ConvolutionBackward0", "convolutions"),
+        ("aten::native_batch_norm_backward", "batch normalisation"),
+        ("aten::max_pool2d_with_indices", "pooling"),
+        ("aten::_fused_adam_", "optimizer"),
+        ("Optimizer.step#Adam.step", "optimizer"),
+        ("aten::cat", "doubling and joining maps"),
+        ("aten::copy_", "everything else"),
+    ],
+)
+def test_kinds_of_operations(name, kind):
+    assert kind_of(name) == kind
 
 
 def test_what_is_trained_is_the_default(written):
@@ -506,3 +538,74 @@ def test_a_damaged_file_is_one_line(tmp_path, fails):
     (tmp_path / "benchmark.json").write_text("{")
     line = fails(main, *SMALL, "--time-to-accuracy", "--runs-dir", tmp_path)
     assert "benchmark.json" in line
+
+
+# ------------------------------------------------------------------ how the cost grows
+
+
+def point(model: str, axis: str, value: float, *seconds: float) -> Point:
+    return Point(
+        model=model,
+        axis=axis,
+        value=value,
+        seconds_per_image=list(seconds),
+        start_seconds=5.0,
+        peak_mib=800.0,
+    )
+
+
+@pytest.fixture
+def grown(throughput) -> Growth:
+    return Growth(
+        command="python benchmark.py --growth",
+        environment=throughput.environment,
+        recipes={"classifier": ClassifierRecipe(), "autoencoder": AutoencoderRecipe()},
+        turns=Turns(rounds=3, steps=10),
+        train_images=1000,
+        points=[
+            point("classifier", "images", 1000, 0.01),
+            point("classifier", "images", 100, 0.01),
+            point("classifier", "width", 0.5, 0.02, 0.04, 0.03),
+            point("autoencoder", "width", 0.5, 0.05),
+        ],
+    )
+
+
+def test_what_grows_is_measured_in_processes_of_its_own(monkeypatch):
+    """Three processes: one at a width, then two runs at a time."""
+    for name, values in {"WIDTHS": (0.05,), "BATCHES": (), "SHARES": (), "COUNTS": (2,)}.items():
+        monkeypatch.setattr(growth, name, values)
+    monkeypatch.setattr(growth, "cpu_count", lambda: 2)
+    recipe = ClassifierRecipe(dataset="digits", width=0.1)
+    asked = list(growth.points({"net": recipe}, Machine(), Turns(rounds=2, steps=1), "data"))
+    assert [(axis, value, processes) for _, axis, value, processes, _ in asked] == [
+        ("width", 0.05, 1),
+        ("threads", 2, 1),
+        ("runs", 2, 2),
+    ]
+    assert [s.recipe.width for *_, s in asked] == [0.05, 0.1, 0.1]
+    assert [s.machine.threads for *_, s in asked] == [None, 2, 1]
+    two = list(growth.side_by_side(2, asked[2][-1]))
+    assert [len(cost.seconds_per_image) for cost in two] == [2, 2]
+    assert all(cost.images == 1375 and cost.start > 0 for cost in two)
+    assert all(100 < cost.peak < 5000 for cost in two)
+
+
+def test_the_peak_of_memory_never_falls():
+    before = growth.peak_memory()
+    block = torch.ones(64, 2**20)  # 256 MiB
+    there = growth.peak_memory()
+    del block
+    assert there >= before
+    assert growth.peak_memory() == pytest.approx(there, abs=8)
+
+
+def test_the_page_says_what_an_epoch_costs(grown, tmp_path):
+    page = benchmark_page(Measured(growth=grown), "img")
+    assert "| width | 0.5 | 30.0 (20.0–40.0) | 800 | 50.0 (50.0–50.0) | 800 |" in page
+    few = page.index("| training images | 100 | 1.0 (1.0–1.0) | 800 | – | – |")
+    assert few < page.index("| training images | 1,000 | 10.0 (10.0–10.0) | 800 | – | – |")
+    assert "img/growth.png" in page
+    assert "growth.png" not in benchmark_page(Measured(), "img")
+    draw_benchmark(Measured(growth=grown), tmp_path)
+    assert (tmp_path / "growth.png").stat().st_size > 10_000

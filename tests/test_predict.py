@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -91,7 +92,13 @@ def with_transparent_colour() -> Image.Image:
         (laid_on(WHITE).convert("RGBA"), "PNG"),
         (laid_on(WHITE).convert("P"), "GIF"),
         (laid_on(WHITE).convert("CMYK"), "TIFF"),
-        (laid_on(WHITE).convert("YCbCr"), "TIFF"),
+        pytest.param(
+            laid_on(WHITE).convert("YCbCr"),
+            "TIFF",
+            marks=pytest.mark.skipif(
+                int(PIL.__version__.split(".")[0]) < 13, reason="it cannot read what it has written"
+            ),
+        ),
         (in_lab(), "TIFF"),
         (cut_out(), "PNG"),
         (cut_out(), "WEBP"),
