@@ -80,8 +80,9 @@ def readme_parts(runs: Runs, answer: dict[str, Any] | None, img_dir: str) -> dic
 
 
 def experiment(pairs: Pairs, autoencoders: list[FinishedRun]) -> dict[str, Any]:
-    """What the original experiment's section says."""
+    """What the original experiment's section says; other seeds' autoencoders are left out."""
     first = pairs.control[0]
+    autoencoders = [run for run in autoencoders if run.seed in pairs.seeds]
     few = len(pairs) < MIN_PAIRS  # for a claim over seeds
     judged = judged_classes(pairs)
     rows = class_rows(pairs, judged)

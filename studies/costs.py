@@ -57,8 +57,9 @@ def costs(runs: Runs, block: Block) -> list[Cost]:
 def cost_of(runs: Runs, cell: Cell) -> Cost | None:
     """None where the cell has no runs, or where what its pretraining took is not known."""
     classifiers = runs_of(runs, cell)
-    pretraining = cell.pretraining(0)
+    pretraining, seeds = cell.pretraining(0), {run.seed for run in classifiers}
     encoders = runs.get(pretraining.name, []) if pretraining else []
+    encoders = [run for run in encoders if run.seed in seeds]
     if not classifiers or (pretraining and not encoders):
         return None
     return Cost(

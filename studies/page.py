@@ -23,7 +23,7 @@ from studies.cells import PRETRAINED, SCRATCH, Study
 from studies.comparisons import Compared, Main, compare, main_comparison, study_of
 from studies.costs import USES, cost_rows
 from studies.extra import Extra, extra_of
-from studies.search import trials
+from studies.search import unsettled
 from studies.sections import ablation_rows, round_1, search_tables, section
 
 RESAMPLES = 1000  # of seeds and images
@@ -71,7 +71,7 @@ def study_page(runs: Runs, img_dir: str) -> str:
         round_1=round_1(runs, study.block("round1")),
         ablation=ablation_rows(runs, study.block("ablation")),
         search=search_tables(runs, study),
-        search_is_complete=all(trial.is_complete(runs) for trial in trials(study, runs)),
+        unsettled=unsettled(study, runs),
         classes=class_table(main),
         has_first_round=study.block("round1") is not None,
         seeds=study.seeds,

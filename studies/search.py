@@ -94,6 +94,12 @@ def best(of: list[Trial], runs: Runs) -> Trial | None:
     return max(complete, key=lambda trial: trial.mean(runs), default=None)
 
 
+def unsettled(study: Study, runs: Runs) -> list[float]:
+    """The label budgets at which the search has not finished."""
+    known = trials(study, runs)
+    return sorted({trial.cell.budget for trial in known if not trial.is_complete(runs)})
+
+
 def search_block(study: Study, runs: Runs) -> Block:
     """The search's cells, as far as they are known by what has finished."""
     cells = tuple(trial.cell for trial in trials(study, runs))

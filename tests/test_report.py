@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from made_up import (
     CLASSES,
     DATA,
+    ENVIRONMENT,
     LABELS,
     autoencoder,
     first_images_wrong,
@@ -103,12 +104,14 @@ def parts_of(runs_dir) -> dict[str, str]:
 
 def test_figures_are_those_of_the_runs(report, runs_dir):
     one_pair(runs_dir)
+    write_run(runs_dir, autoencoder())
+    write_run(runs_dir, autoencoder(100), environment=replace(ENVIRONMENT, threads=20))
     text = report()
     assert "| **mean** | 85.0 | 90.0 | +5.00 |" in text  # 170 and 180 of 200
     assert "| Shirt | 85.0 | 90.0 | +5.00 |" in text  # 17 and 18 of its 20
     assert "| from scratch | 0.9122 | 0.8500 | 0.717 | 0.850 |" in text
     assert "| pretrained | 0.9089 | 0.9000 | 0.767 | 0.900 |" in text
-    assert "2.0 minutes of one core" in text  # 60 s on 2 threads
+    assert "2.0 minutes of one core, an encoder 2.0." in text  # 60 s on 2 threads
     assert "550 training,\n50 validation and 200 test images; seeds 0;" in text
 
 
