@@ -91,12 +91,13 @@ def reasons(published: FinishedRun, reproduced: FinishedRun) -> list[str]:
 
 def table(rows: list[Row]) -> str:
     """The rows as aligned text; what differs, and why it may, in a line below each."""
-    lines = [f"{'':22}{'published':>11}{'reproduced':>12}{'equal predictions':>19}  bytes"]
+    width = max(len(row.name) for row in rows)
+    lines = [f"{'':{width}}{'published':>11}{'reproduced':>12}{'equal predictions':>19}  bytes"]
     for row in rows:
         shares = (row.published, row.reproduced, row.equal_predictions)
         cells = ["–" if share is None else f"{percent(share)} %" for share in shares]
         verdict = "different" if row.different_files else "equal"
-        lines.append(f"{row.name:22}{cells[0]:>11}{cells[1]:>12}{cells[2]:>19}  {verdict}")
+        lines.append(f"{row.name:{width}}{cells[0]:>11}{cells[1]:>12}{cells[2]:>19}  {verdict}")
         if row.different_files:
             why = "; ".join(row.reasons) or "nothing that config.json knows of"
             lines.append(f"  not equal: {', '.join(map(shown, row.different_files))}")
