@@ -485,9 +485,9 @@ def test_the_protocol_takes_over_from_the_first_round(tmp_path):
     assert complete.judged.p == pytest.approx(7 * 2 / 2**10)
     assert complete.judged.verdict == "helps"
     page = study_page(find_runs(tmp_path), "img")
-    assert "| 0.1 % | 500 | 79.50 ± 0.43 | 90.00 ± 0.00 |" in page
+    assert "| 0.1 % | 2000 / 500 | 79.50 ± 0.43 | 90.00 ± 0.00 |" in page
     assert "| 9 | undecided (incomplete) |" in page
-    assert "| 0.3 % | 250 | – | – |" in page
+    assert "| 0.3 % | 250 / 500 | – | – |" in page
 
 
 def test_there_is_no_answer_without_a_pair(tmp_path):
