@@ -8,8 +8,8 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import Barrier, get_context
-from multiprocessing.synchronize import Barrier as BarrierType
+from multiprocessing import get_context
+from multiprocessing.synchronize import Barrier
 from os import cpu_count
 from pathlib import Path
 from typing import NamedTuple
@@ -121,10 +121,10 @@ def side_by_side(processes: int, setting: Setting) -> Iterator[Cost]:
         yield from [one.result() for one in asked]
 
 
-_barrier: BarrierType = Barrier(1)  # in a process of its own: where it waits for the others
+_barrier: Barrier  # in a process of its own: where it waits for the others
 
 
-def _meet_at(barrier: BarrierType) -> None:
+def _meet_at(barrier: Barrier) -> None:
     global _barrier
     _barrier = barrier
 

@@ -109,6 +109,7 @@ def page_values(measured: Measured, img_dir: str) -> dict[str, Any]:
         "throughput": throughput,
         "race": race,
         "growth": measured.growth,
+        "start": median(p.start_seconds for p in measured.growth.points) if measured.growth else 0,
         "growth_rows": growth_rows(measured.growth) if measured.growth else [],
         "loops": {name: loop_rows(throughput, model) for name, model in models.items()},
         "ratios": {name: ratios(model.seconds_per_image) for name, model in models.items()},

@@ -63,7 +63,7 @@ def wider(width: float) -> tuple[Arm, Arm]:
 SMALL = {"batch_size": 32, "learning_rate": 2e-3}
 FAST, SLOW = ({"batch_size": 16, "learning_rate": rate} for rate in (4e-3, 1e-3))
 # Label budget: epochs, and how each arm takes its steps, from scratch and pretrained. Below 10 %
-# all is the best of the search on validation; at 3 %, which it has not reached, a guess.
+# they are the best of the search on validation; at 3 %, which it has not reached, a guess.
 PROTOCOL = {
     0.001: (500, FAST | {"epochs": 2000}, SLOW),
     0.003: (250, FAST, SLOW | {"epochs": 500}),
