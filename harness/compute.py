@@ -135,16 +135,16 @@ def processor() -> str:
     return f"{name} ({platform.machine()}{' ' + best if best else ''})"
 
 
-def commit() -> str:
-    """The project's commit; `-dirty` where files were changed since."""
+def commit(folder: Path = Path(__file__).parents[1]) -> str:
+    """The project's commit; `-dirty` where its code was changed since, results aside."""
     try:
-        answer = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        name = _git(folder, "describe", "--always", "--abbrev=12")
+        changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", "*.py")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return answer.stdout.strip()
+    return f"{name}-dirty" if changed else name
+
+
+def _git(folder: Path, *command: str) -> str:
+    words = ["git", "-C", str(folder), *command]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()

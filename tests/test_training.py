@@ -11,7 +11,7 @@ from torch import nn
 
 from batches import Batches, Normalisation
 from classification import fit_temperature, predict, score, tempered
-from harness.compute import set_up_compute
+from harness.compute import commit, set_up_compute
 from harness.errors import UserError
 from harness.progress import Progress
 from models import AlexNet
@@ -190,6 +190,24 @@ def test_bf16_is_chosen_where_the_processor_has_it(monkeypatch, capabilities, pr
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     assert set_up_compute("cpu", "auto").precision == precision
     assert set_up_compute("cpu", "fp32").precision == "fp32"
+
+
+def test_a_changed_result_leaves_the_commit_clean_and_changed_code_does_not(tmp_path):
+    def git(*command):
+        subprocess.run(["git", "-C", str(tmp_path), *command], check=True, capture_output=True)
+
+    assert commit(tmp_path) == "unknown"
+    (tmp_path / "code.py").write_text("one")
+    (tmp_path / "result.json").write_text("1")
+    git("init")
+    git("add", ".")
+    git("-c", "user.name=A", "-c", "user.email=a@example.org", "commit", "-m", "Both")
+    clean = commit(tmp_path)
+    assert clean != "unknown" and not clean.endswith("-dirty")
+    (tmp_path / "result.json").write_text("2")
+    assert commit(tmp_path) == clean
+    (tmp_path / "code.py").write_text("two")
+    assert commit(tmp_path) == f"{clean}-dirty"
 
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch):
