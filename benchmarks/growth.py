@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from multiprocessing.synchronize import Barrier
-from os import cpu_count
+from os import cpu_count, getpid
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from benchmarks.measured import Growth, Point, Turns
 from benchmarks.workloads import make_workload
 from data import load_dataset
 from harness.compute import Compute, set_up_compute
+from harness.processes import end_with
 from recipes import Machine, Recipe
 
 WIDTHS = (0.125, 0.25, 0.5, 1.0)
@@ -116,7 +117,7 @@ def side_by_side(processes: int, setting: Setting) -> Iterator[Cost]:
     """The same training in so many processes, which begin to train together."""
     spawn = get_context("spawn")
     barrier = spawn.Barrier(processes, timeout=PATIENCE)
-    with ProcessPoolExecutor(processes, spawn, _meet_at, (barrier,)) as pool:
+    with ProcessPoolExecutor(processes, spawn, _begin, (getpid(), barrier)) as pool:
         asked = [pool.submit(_cost, setting, time.time()) for _ in range(processes)]
         yield from [one.result() for one in asked]
 
@@ -124,8 +125,9 @@ def side_by_side(processes: int, setting: Setting) -> Iterator[Cost]:
 _barrier: Barrier  # in a process of its own: where it waits for the others
 
 
-def _meet_at(barrier: Barrier) -> None:
+def _begin(parent: int, barrier: Barrier) -> None:
     global _barrier
+    end_with(parent)
     _barrier = barrier
 
 

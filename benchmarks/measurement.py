@@ -1,5 +1,6 @@
 """benchmark.py's measurement of training speed: every contender in turn, round after round."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -32,6 +33,7 @@ from benchmarks.peers import installed_libraries, peer_loop, peer_names
 from benchmarks.workloads import Workload, make_workload
 from data import load_dataset
 from harness.compute import Compute
+from harness.processes import end_with
 from recipes import Recipe
 
 
@@ -127,12 +129,15 @@ def other_process(start: Callable[..., None], *arguments: object) -> Iterator[Pr
     The usual script and other libraries' loops run in it as they would by themselves: in this
     project's own process they would gain from `compute.keep_freed_memory`.
     """
-    given = (torch.get_num_threads(), get_start_method(), start, *arguments)
+    given = (os.getpid(), torch.get_num_threads(), get_start_method(), start, *arguments)
     with ProcessPoolExecutor(1, get_context("spawn"), _begin, given) as pool:
         yield pool
 
 
-def _begin(threads: int, method: str, start: Callable[..., None], *arguments: object) -> None:
+def _begin(
+    parent: int, threads: int, method: str, start: Callable[..., None], *arguments: object
+) -> None:
+    end_with(parent)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C is the first process's to answer
     # Data workers start as in a user's script: by themselves they would be spawned here too.
     set_start_method(method, force=True)

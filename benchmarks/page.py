@@ -118,6 +118,7 @@ def page_values(measured: Measured, img_dir: str) -> dict[str, Any]:
         "recipes": {name: Setup(recipe=model.recipe).name for name, model in models.items()},
         "goals": GOALS,
         "racers": racer_rows(race) if race else {},
+        "augmented": [RACERS["augmented"], RACERS["augmented_tuned"]],
         "seeds": {trial.seed for trial in trials},
         "cycles": sorted({trial.cycle for trial in trials if trial.contender == "ours"}),
         "longest": max((trial.cycle for trial in trials), default=0),

@@ -5,7 +5,6 @@ script's, bit for bit, on the same machine and thread count.
 """
 
 import io
-import os
 import signal
 import threading
 import time
@@ -20,13 +19,13 @@ from filelock import FileLock, Timeout
 from msgspec.structs import asdict
 
 from harness.errors import UserError
+from harness.processes import end_with
 from harness.rundir import LOCK, Run, read_history
 from metrics import Metrics
 from recipes import ENCODER, AutoencoderRecipe, Machine, Setup
 from report.runs import FinishedRun, Runs, core_seconds
 from studies.cells import Block
 
-WATCH = 0.5  # seconds between two looks at whether the study is still there
 # PyTorch's random numbers and number of threads are the process's: one run at a time in each.
 ONE_AT_A_TIME = threading.Lock()
 
@@ -196,6 +195,7 @@ class Outcome:
 def do(job: Job, place: Place) -> Outcome:
     """Do the run in this process; whatever happens to it is the outcome."""
     if place.study is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both; the study says so
         end_with(place.study)
     started = time.perf_counter()
     output = io.StringIO()
@@ -273,16 +273,3 @@ def compute_of(place: Place):
     from harness.compute import set_up_compute
 
     return set_up_compute(**asdict(place.machine))
-
-
-@cache
-def end_with(study: int) -> None:
-    """Have this worker end as soon as the study's process has, however that ended."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both; the study says so
-
-    def watch() -> None:
-        while os.getppid() == study:
-            time.sleep(WATCH)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,37 @@
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent.parent
+# A measurement whose other process has minutes to go; it says which process that is.
+LONG = """
+import os, time
+from benchmarks.measurement import other_process
+if __name__ == "__main__":
+    with other_process(print) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        pool.submit(time.sleep, 300).result()
+"""
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
+def test_what_a_measurement_has_started_ends_with_it(tmp_path, sent):
+    script = tmp_path / "long.py"  # a spawned process imports it anew
+    script.write_text(LONG)
+    environment = {"PYTHONPATH": str(HERE), "PATH": ""}
+    command = [sys.executable, str(script)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        words = iter(lambda: process.stdout.readline().strip(), None)
+        other = next(int(word) for word in words if word)
+        assert Path(f"/proc/{other}").exists()
+        process.send_signal(sent)
+        process.wait(timeout=60)
+    until = time.monotonic() + 60
+    while Path(f"/proc/{other}").exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not Path(f"/proc/{other}").exists()
