@@ -18,8 +18,8 @@ PLACES := --data-dir $(DATA_DIR) --runs-dir $(RUNS)
 .PHONY: report test demo study reproduce benchmark
 .DELETE_ON_ERROR:
 
-# A finished run is left alone, so the scripts are always called. Weights other than seed 0's are
-# not in git: what is finished without them is not run again, unless something starts from it.
+# A finished run is left alone, so the scripts are always called. Most weights are not in git:
+# what is finished without them is not run again, unless something starts from it.
 report: .venv/installed
 	$(BIN)/python train_baseline.py $(PLACES)
 	$(BIN)/python pretrain_autoencoder.py $(PLACES)
