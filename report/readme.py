@@ -26,7 +26,7 @@ from report.runs import (
     Runs,
     calibrated,
     class_accuracy,
-    core_seconds,
+    core_minutes,
     main_job,
 )
 
@@ -98,8 +98,8 @@ def experiment(pairs: Pairs, autoencoders: list[FinishedRun]) -> dict[str, Any]:
         "original": original(pairs),
         "calibration": calibration_errors(pairs),
         "speed": [float(np.mean(arm)) for arm in pairs.epochs_to_goal()],
-        "minutes": minutes(pairs.control + pairs.treated),
-        "pretraining_minutes": minutes(autoencoders) if autoencoders else None,
+        "minutes": core_minutes(pairs.control + pairs.treated),
+        "pretraining_minutes": core_minutes(autoencoders),
         "data": first.config.data,
         "places": places(pairs.control + pairs.treated + autoencoders),
     }
@@ -183,11 +183,6 @@ def calibration_errors(pairs: Pairs) -> list[list[float]]:
         ]
         for arm in arms
     ]
-
-
-def minutes(runs: list[FinishedRun]) -> float:
-    """Of one processor core, mean over the runs."""
-    return float(np.mean([core_seconds(run) for run in runs])) / 60
 
 
 def places(runs: list[FinishedRun]) -> list[str]:

@@ -198,3 +198,11 @@ def class_accuracy(k: int) -> Callable[[FinishedRun], float | None]:
 def core_seconds(run: FinishedRun) -> float:
     """What training and validation took, in seconds of one processor core."""
     return sum(run.history["seconds"]) * run.config.environment.threads
+
+
+def core_minutes(runs: list[FinishedRun]) -> float:
+    """Of one processor core, the median over the runs: one that had to share its core counts less.
+
+    0 where there is none.
+    """
+    return float(np.median([core_seconds(run) for run in runs])) / 60 if runs else 0.0

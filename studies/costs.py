@@ -2,9 +2,7 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from report.runs import FinishedRun, Runs, accuracy, core_seconds
+from report.runs import Runs, accuracy, core_minutes
 from studies.cells import PRETRAINED, SCRATCH, Block, Cell
 from studies.comparisons import runs_of
 from studies.first_round import (
@@ -26,7 +24,7 @@ FROM_ENCODER = (PRETRAINED_SHORT, PRETRAINED, PRETRAINED_FOURFOLD)
 
 @dataclass(frozen=True, eq=False)
 class Cost:
-    """One cell's mean core minutes, a classifier's and its pretraining's, and test accuracies."""
+    """One cell's core minutes, a classifier's and its pretraining's, and test accuracies."""
 
     cell: Cell
     classifier: float
@@ -62,14 +60,8 @@ def cost_of(runs: Runs, cell: Cell) -> Cost | None:
     encoders = [run for run in encoders if run.seed in seeds]
     if not classifiers or (pretraining and not encoders):
         return None
-    return Cost(
-        cell, minutes(classifiers), minutes(encoders), [accuracy(run) for run in classifiers]
-    )
-
-
-def minutes(runs: list[FinishedRun]) -> float:
-    """Mean core minutes of a run; 0 where there is none."""
-    return float(np.mean([core_seconds(run) for run in runs])) / 60 if runs else 0.0
+    accuracies = [accuracy(run) for run in classifiers]
+    return Cost(cell, core_minutes(classifiers), core_minutes(encoders), accuracies)
 
 
 def cost_rows(runs: Runs, block: Block) -> list[dict]:

@@ -130,7 +130,7 @@ def test_one_pair_is_no_basis_for_a_claim(runs_dir):
     one_pair(runs_dir)
     parts = parts_of(runs_dir)
     assert "**Whether it helps is undecided at 100 % (+5.00) of the labels" in parts["answer"]
-    assert "Too few paired seeds, at 100 %, are no basis for a claim" in parts["answer"]
+    assert "Too few paired seeds for a verdict yet: 100 %." in parts["answer"]
     assert "| 100 % | 10 | 85.00 | 90.00 | +5.00 (–) | – | 1 | undecided |" in parts["answer"]
     experiment = parts["experiment"]
     assert "Fewer than 6 paired seeds are no basis for a claim" in experiment
