@@ -67,6 +67,9 @@ def picture(
 
 def save(figure: Figure, path: Path) -> None:
     """Write the picture whole, with the same bytes for the same runs."""
+    # Laid out once and drawn once: while it has a layout engine, matplotlib draws it twice.
+    figure.get_layout_engine().execute(figure)
+    figure.set_layout_engine("none")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     write_atomically(path, buffer.getvalue())
