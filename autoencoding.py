@@ -8,7 +8,14 @@ import torch
 from msgspec import Meta, Struct
 from torch import Tensor
 
-from batches import Batches, Normalisation, corrupt, patch_statistics
+from batches import (
+    ORIENTATIONS,
+    Batches,
+    Normalisation,
+    corrupt,
+    oriented_gradients,
+    patch_statistics,
+)
 from data import ImageSet, derive_seed, generator, random_subset, split
 from harness import board
 from harness.compute import Compute
@@ -23,6 +30,7 @@ from training import describe_data, evaluation_batches, fit, training_batches
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+GRADIENTS = 3.0  # what their histograms are multiplied by: most of the loss is then theirs
 EXAMPLES = 10  # validation images whose reconstructions are kept for the report
 
 
@@ -70,7 +78,8 @@ def pretrain(run: Run[Setup], dataset: ImageSet, compute: Compute) -> None:
 def new_autoencoder(recipe: AutoencoderRecipe) -> UNetAutoencoder:
     """An autoencoder whose random start depends on the seed alone."""
     torch.manual_seed(derive_seed(recipe.seed, "model"))
-    return UNetAutoencoder(recipe.width, recipe.skips)
+    outputs = 1 + ORIENTATIONS if recipe.target == "gradients" else 1
+    return UNetAutoencoder(recipe.width, recipe.skips, outputs)
 
 
 class Reconstruction:
@@ -79,7 +88,9 @@ class Reconstruction:
     The loss is the mean squared error over the pixels that the corruption lets count, in units
     of the training images' pixel variance, where 1 is what the mean grey would reach; with the
     target `normalised` (He et al. 2022, arXiv:2111.06377), in units of each patch's own variance,
-    so that faint patterns count too and the patch's mean would reach at most 1.
+    so that faint patterns count too and the patch's mean would reach at most 1. The target
+    `gradients` asks for both these pixels and the histogram of oriented gradients around each
+    (Wei et al. 2022, arXiv:2112.09133).
     """
 
     def __init__(
@@ -106,7 +117,10 @@ class Reconstruction:
     def corrupted(
         self, batches: Iterable[tuple[Tensor, Tensor]], rng: torch.Generator
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """What the encoder sees, what is wanted, and which pixels count, all (N, 1, 28, 28)."""
+        """What the encoder sees, what is wanted, and which pixels count.
+
+        All are (N, 1, 28, 28); with the target `gradients` what is wanted is (N, 9, 28, 28).
+        """
         for images, _ in batches:
             yield self.corrupt(images, rng)
 
@@ -116,7 +130,10 @@ class Reconstruction:
         if recipe.target == "pixels":
             return seen, images, counted
         mean, std = patch_statistics(images)
-        return seen, (images - mean) / std, counted
+        wanted = (images - mean) / std
+        if recipe.target == "gradients":
+            wanted = torch.cat([wanted, GRADIENTS * oriented_gradients(images)], dim=1)
+        return seen, wanted, counted
 
     def loss(self, output: Tensor, wanted: Tensor, counted: Tensor) -> Tensor:
         """Mean squared error over the pixels that count."""
@@ -159,8 +176,8 @@ def reconstructions(task: Reconstruction) -> dict[str, np.ndarray]:
     """
     images = next(task.valid_batches.in_order())[0][:EXAMPLES]
     seen, _, counted = (part[:EXAMPLES] for part in next(task.validation()))
-    output = task.model.eval()(seen)
-    if task.recipe.target == "normalised":
+    output = task.model.eval()(seen)[:, :1]
+    if task.recipe.target != "pixels":
         mean, std = patch_statistics(images)
         output = output * std + mean
     pixels = {

@@ -10,6 +10,8 @@ from torch.nn import functional as F
 from data import SIZE, generator
 
 PATCH = 4  # pixels a side; the 7x7 grid of patches is the last stage's grid of features
+ORIENTATIONS = 8  # of a gradient: upright, level, both diagonals, and what lies between
+AROUND = 5  # pixels a side of the neighbourhood that a histogram is of
 FLAT = 0.1  # added to a patch's deviation, so that a flat patch's rounding errors do not count
 NOISE_STD = 0.7  # in units of the pixels' standard deviation
 
@@ -152,3 +154,31 @@ def patch_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
     return tuple(
         statistic.expand_as(patches).flatten(4, 5).flatten(2, 3) for statistic in (mean, std + FLAT)
     )
+
+
+def oriented_gradients(images: Tensor) -> Tensor:
+    """The histogram of the gradient's orientations around each pixel (Dalal and Triggs 2005).
+
+    Each of the 5x5 pixels around votes for the two nearest of eight orientations, by the size of
+    its gradient; the histogram has length 1, or less where the image is almost flat.
+
+    Args:
+        images: normalised (N, 1, 28, 28).
+
+    Returns:
+        (N, 8, 28, 28) in [0, 1].
+    """
+    padded = F.pad(images, (1, 1, 1, 1), mode="replicate")
+    across = padded[:, :, 1:-1, 2:] - padded[:, :, 1:-1, :-2]
+    down = padded[:, :, 2:, 1:-1] - padded[:, :, :-2, 1:-1]
+    size = torch.hypot(across, down)
+    angle = torch.atan2(down, across) * (ORIENTATIONS / torch.pi)  # opposite ones are the same
+    lower = angle.floor()
+    part, lower = angle - lower, lower.long()
+    votes = images.new_zeros(len(images), ORIENTATIONS, SIZE, SIZE)
+    votes.scatter_(1, lower % ORIENTATIONS, size * (1 - part))
+    votes.scatter_(1, (lower + 1) % ORIENTATIONS, size * part)
+    # A convolution: several times as fast on a CPU as average pooling.
+    box = images.new_full((ORIENTATIONS, 1, AROUND, AROUND), 1 / AROUND**2)
+    around = F.conv2d(votes, box, padding=AROUND // 2, groups=ORIENTATIONS)
+    return F.normalize(around, dim=1, eps=FLAT)

@@ -112,9 +112,12 @@ class UNetAutoencoder(nn.Module):
     joins the encoder's maps of that size if `skips`, and mixes both with a 3x3 convolution.
     It is half as wide as the encoder: what is wanted is the encoder, and a light decoder leaves
     the work to it (He et al. 2022, arXiv:2111.06377).
+
+    Args:
+        outputs: maps that it gives: the image's, and those of what else is to be reconstructed.
     """
 
-    def __init__(self, width: float, skips: bool = True):
+    def __init__(self, width: float, skips: bool = True, outputs: int = 1):
         super().__init__()
         self.encoder = Encoder(width)
         self.skips = skips
@@ -124,10 +127,10 @@ class UNetAutoencoder(nn.Module):
         self.reduce7 = conv_block(c5, half2)
         self.mix14 = conv_block(half2 + c2 * skips, half1)
         self.mix28 = conv_block(half1 + c1 * skips, half1)
-        self.to_image = nn.Conv2d(half1, 1, kernel_size=1)
+        self.to_image = nn.Conv2d(half1, outputs, kernel_size=1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 1, 28, 28) normalised images to reconstructions of the same shape and scale."""
+        """(N, 1, 28, 28) normalised images to reconstructions (N, outputs, 28, 28), as scaled."""
         maps28, maps14, maps7 = self.encoder(images)
         maps = self.mix14(self._join(self.upsample(self.reduce7(maps7)), maps14))
         return self.to_image(self.mix28(self._join(self.upsample(maps), maps28)))

@@ -22,7 +22,7 @@ Dataset = Literal["fashion", "mnist", "kmnist", "digits"]
 Schedule = Literal["one-cycle", "constant"]
 Flip = Literal["alternate", "random", "none"]
 Corruption = Literal["mask", "noise", "none"]
-Target = Literal["normalised", "pixels"]
+Target = Literal["gradients", "normalised", "pixels"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -102,7 +102,10 @@ class AutoencoderRecipe(Recipe, frozen=True, kw_only=True, tag="autoencoder", ta
     ] = "mask"
     target: Annotated[
         Target | None,
-        about("each patch normalised, or pixels (default: normalised with mask)", ""),
+        about(
+            "each patch normalised, also its gradients, or pixels (default: normalised with mask)",
+            "",
+        ),
     ] = None
     hidden_patches: Annotated[
         int, about("of an image's 49 patches, with mask", "hidden", ge=1, le=48)

@@ -107,7 +107,7 @@ def draw_reconstructions(run: FinishedRun, path: Path) -> None:
         "filled in" if hidden.any() else "output": output if hidden.any() else arrays["output"],
     }
     note = "; coloured: hidden patches, which it fills in" if hidden.any() else ""
-    if run.setup.recipe.target == "normalised":
+    if run.setup.recipe.target != "pixels":
         note += " (their means and contrasts are given)"
     # A grey would pass for a pixel.
     colours = matplotlib.colormaps["gray"].with_extremes(bad=PURPLE)

@@ -23,6 +23,9 @@ from studies.first_round import ABLATION_BLOCK, ROUND_1_BLOCK
 # ------------------------------------------------------------------ the protocol's arms
 
 FROZEN = Arm("pretrained, encoder frozen", FREEZE, {})
+GRADIENTS = Arm(
+    "pretrained for 10 epochs, gradients too", pretraining={"target": "gradients", "epochs": 10}
+)
 
 # All combinations of skips and objective, at one length: short, so that ten seeds can be had.
 TEN = {"epochs": 10}
@@ -118,6 +121,13 @@ def protocol_blocks(round_: Round, extent: Extent) -> tuple[Block, ...]:
             round_.cells((FROZEN,), dict.fromkeys(small, extent.seeds)),
             (((FROZEN, SCRATCH), (FROZEN, PRETRAINED)),),
         ),
+        Block(
+            "gradients",
+            "And if the autoencoder has to fill in the image's gradients too?",
+            round_,
+            round_.cells((GRADIENTS,), dict.fromkeys(small, extent.seeds)),
+            (((GRADIENTS, SCRATCH), (GRADIENTS, PRETRAINED)),),
+        ),
         *pretraining_blocks(round_, tuple(ends), extent),
         Block(
             "compute",
@@ -167,17 +177,31 @@ def pretraining_blocks(
 
 # A table of its own: what the protocol takes from the search must not change what was searched.
 SEARCHED = {0.001: (500, {}, {}), 0.003: (250, {}, {}), 0.01: (100, {}, {}), 0.03: (60, {}, {})}
+SEARCH_SEEDS = (100, 101)
 FASHION_PROTOCOL = Round({"validations": 5}, steps(PROTOCOL))
+# What else was tried in pretraining, at the best of what was searched.
+FASHION_TRIED = Round({"validations": 1, **NO_TEST}, steps(PROTOCOL))
+TRIED_BLOCK = Block(
+    "tried",
+    "What else was tried in pretraining?",
+    FASHION_TRIED,
+    tuple(
+        FASHION_TRIED.cell(arm, budget, SEARCH_SEEDS)
+        for arm in (PRETRAINED, GRADIENTS)
+        for budget in (0.001, 0.003, 0.01)
+    ),
+)
 FASHION = Study(
     runs_dir="runs",
     protocol=FASHION_PROTOCOL,
     search=Round({"validations": 1, **NO_TEST}, steps(SEARCHED)),
-    search_seeds=(100, 101),
+    search_seeds=SEARCH_SEEDS,
     blocks=(
         *protocol_blocks(
             FASHION_PROTOCOL,
             Extent(SEEDS, 8, (0.001, 0.003, 0.01), (0.01, 0.1, 1.0), {0.5: 3, 1.0: 3}),
         ),
+        TRIED_BLOCK,
         ROUND_1_BLOCK,
         ABLATION_BLOCK,
     ),

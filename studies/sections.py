@@ -114,6 +114,17 @@ def last_accuracy(run: FinishedRun) -> float:
     return run.history["valid_accuracy"][-1]
 
 
+def pretraining_rows(runs: Runs, block: Block | None) -> list[tuple[str, list[float | None]]]:
+    """Validation accuracy, mean over seeds: a row an arm, a column each of the label budgets."""
+    rows = []
+    for arm in dict.fromkeys(cell.arm for cell in block.cells) if block else ():
+        columns = [runs_of(runs, block.cell(arm, budget)) for budget in block.budgets]
+        if any(columns):
+            means = [float(np.mean(list(map(valid_accuracy, c)))) if c else None for c in columns]
+            rows.append((arm.name, means))
+    return rows
+
+
 def search_tables(runs: Runs, study: Study) -> list[dict[str, Any]]:
     """For each arm, its trials as rows and the label budgets as columns."""
     tables = []

@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 import torch
 
-from batches import FLAT, NOISE_STD, Batches, Normalisation, corrupt, patch_statistics
+from batches import (
+    FLAT,
+    NOISE_STD,
+    Batches,
+    Normalisation,
+    corrupt,
+    oriented_gradients,
+    patch_statistics,
+)
 
 IDENTITY = Normalisation(0.0, 1.0)
 COUNT = 23
@@ -154,3 +162,20 @@ def test_patch_statistics():
     assert std.shape == rows.shape
     assert torch.allclose(std, torch.tensor((20 / 15) ** 0.5 + FLAT))
     assert patch_statistics(torch.ones(1, 1, 28, 28))[1].unique().tolist() == pytest.approx([FLAT])
+
+
+def test_oriented_gradients():
+    images = torch.zeros(4, 1, 28, 28)
+    images[0, :, :, 14:] = 1  # upright
+    images[1, :, 14:] = -2  # level, stronger and from light to dark
+    images[2, 0] = torch.ones(28, 28).triu()  # diagonal
+    images[3, :, :, 14:] = 1e-3  # hardly there
+    found = oriented_gradients(images)
+    assert found.shape == (4, 8, 28, 28)
+    across, down, diagonal, faint = found[:, :, 14, 14]
+    assert across.tolist() == pytest.approx([1, *7 * [0]])
+    assert down.tolist() == pytest.approx([0, 0, 0, 0, 1, 0, 0, 0], abs=1e-6)
+    assert diagonal.argmax() == 6  # 135 degrees: dark and below on the left
+    assert faint.norm() < 0.01
+    assert (found[:, :, :8, :8].norm(dim=1)[[0, 1, 3]] == 0).all()
+    assert torch.allclose(oriented_gradients(-images), found, atol=1e-6)

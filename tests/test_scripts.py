@@ -229,6 +229,17 @@ def test_normalised_patches(tmp_path, autoencoder_dir):
     assert error < np.square(original.mean() - original)[hidden].mean()
 
 
+def test_gradients_are_filled_in_beside_the_image(tmp_path):
+    pretrain([*TINY, "--target", "gradients", "--runs-dir", str(tmp_path)])
+    run = only_run(tmp_path)
+    assert run.parent.name == "autoencoder-digits-gradients-epochs2-width0.1"
+    with np.load(run / "reconstructions.npz") as arrays:
+        assert arrays["output"].shape == arrays["original"].shape == (10, 28, 28)
+    encoder = str(run / "encoder.safetensors")
+    pretrained([*TINY, "--encoder", encoder, "--runs-dir", str(tmp_path)])
+    assert list(tmp_path.glob("pretrained-digits-*from-gradients*/seed0/metrics.json"))
+
+
 def test_plot_without_runs(fails, tmp_path):
     assert "train first" in fails(plot, "--runs-dir", tmp_path / "runs")
 
