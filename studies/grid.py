@@ -187,7 +187,7 @@ TRIED_BLOCK = Block(
     FASHION_TRIED,
     tuple(
         FASHION_TRIED.cell(arm, budget, SEARCH_SEEDS)
-        for arm in (PRETRAINED, GRADIENTS)
+        for arm in (PRETRAINED, NORMALISED, GRADIENTS)
         for budget in (0.001, 0.003, 0.01)
     ),
 )
