@@ -125,7 +125,7 @@ def protocol_blocks(round_: Round, extent: Extent) -> tuple[Block, ...]:
             "gradients",
             "And if the autoencoder has to fill in the image's gradients too?",
             round_,
-            round_.cells((SCRATCH, GRADIENTS), dict.fromkeys(small, extent.seeds)),
+            round_.cells((SCRATCH, GRADIENTS), dict.fromkeys(round_.budgets, extent.seeds)),
             (((GRADIENTS, SCRATCH), (GRADIENTS, PRETRAINED)),),
         ),
         *pretraining_blocks(round_, tuple(ends), extent),
