@@ -154,6 +154,7 @@ class Study:
 
 SCRATCH = Arm("from scratch")
 PRETRAINED = Arm("pretrained", pretraining={})
+FORMER = {"target": "normalised", "epochs": 30}  # the pretraining of the first round and the search
 USUAL = {"batch_size": 128, "learning_rate": 4e-3}
 FREEZE = {"freeze_encoder": True, "encoder_lr_scale": 1.0}  # a frozen encoder has no rate
 NO_TEST = {"skip_test": True}  # judged on validation alone

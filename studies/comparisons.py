@@ -131,4 +131,4 @@ def main_comparison(runs: Runs) -> Main:
     own = any(primary.cell(PRETRAINED, row.budget).name not in known for row in rows)
     if own or first is None:
         return Main(rows, False, primary)
-    return Main(compare(runs, first, family), True, first)
+    return Main(compare(runs, first, first.families[0]), True, first)

@@ -1,9 +1,9 @@
 """The first round: the runs from before the protocol, and what was compared with them."""
 
 from studies.cells import (
+    FORMER,
     FREEZE,
     NO_TEST,
-    PRETRAINED,
     SCRATCH,
     USUAL,
     Arm,
@@ -19,11 +19,14 @@ ROUND_1 = Round(
     ),
 )
 SHORT, THIRD = 0.1, {"epochs": 10}
+NORMALISED_THIRD = FORMER | THIRD
+
+PRETRAINED_1 = Arm("pretrained", pretraining=FORMER)
 
 SCRATCH_SHORT = Arm("from scratch, a tenth of the epochs", length=SHORT)
-PRETRAINED_SHORT = Arm("pretrained, a tenth of the epochs", pretraining={}, length=SHORT)
+PRETRAINED_SHORT = Arm("pretrained, a tenth of the epochs", pretraining=FORMER, length=SHORT)
 SCRATCH_FOURFOLD = Arm("from scratch, four times the epochs", length=4)
-PRETRAINED_FOURFOLD = Arm("pretrained, four times the epochs", pretraining={}, length=4)
+PRETRAINED_FOURFOLD = Arm("pretrained, four times the epochs", pretraining=FORMER, length=4)
 PIXELS_1 = Arm(
     "masked patches, pixels as they are, a third as long", pretraining={"target": "pixels", **THIRD}
 )
@@ -40,25 +43,29 @@ PIXELS_NO_SKIPS_1 = Arm(
     pretraining={"target": "pixels", "skips": False, **THIRD},
 )
 NOISE_1 = Arm("noise, a third as long", pretraining={"corruption": "noise", **THIRD})
-FEWER_IMAGES_1 = Arm("pretrained on 10 % of the images", pretraining={"image_fraction": 0.1})
+FEWER_IMAGES_1 = Arm(
+    "pretrained on 10 % of the images", pretraining=FORMER | {"image_fraction": 0.1}
+)
 FROZEN_RANDOM = Arm("frozen random encoder", FREEZE)
-FROZEN_1 = Arm("frozen pretrained encoder", FREEZE, {})
+FROZEN_1 = Arm("frozen pretrained encoder", FREEZE, FORMER)
 EXTRA = Arm("from scratch, with the pretraining's epochs", passes=30)
 # Judged on validation alone, to choose the recipe.
 SCRATCH_HALF = Arm("from scratch, half the epochs", NO_TEST, length=0.5)
 SCRATCH_TWICE = Arm("from scratch, twice the epochs", NO_TEST, length=2)
-THIRD_AS_LONG = Arm("masked patches, normalised, a third as long", NO_TEST, THIRD)
+THIRD_AS_LONG = Arm("masked patches, normalised, a third as long", NO_TEST, NORMALISED_THIRD)
 SLOW_ENCODER = Arm(
-    "pretrained, the encoder at 0.3 of the rate", {"encoder_lr_scale": 0.3, **NO_TEST}, {}
+    "pretrained, the encoder at 0.3 of the rate", {"encoder_lr_scale": 0.3, **NO_TEST}, FORMER
 )
 SLOWER_ENCODER = Arm(
-    "pretrained, the encoder at 0.1 of the rate", {"encoder_lr_scale": 0.1, **NO_TEST}, {}
+    "pretrained, the encoder at 0.1 of the rate", {"encoder_lr_scale": 0.1, **NO_TEST}, FORMER
 )
 TRIED_1 = (SCRATCH_HALF, SCRATCH_TWICE, SLOW_ENCODER, SLOWER_ENCODER, THIRD_AS_LONG)
 # The main job as it was then: twice as wide, and 25 shifted views of each test image.
 FIRST_JOB = {"width": 0.5, "tta_shift": 1}
 SCRATCH_FIRST = Arm("from scratch, width 0.5, shifted views", FIRST_JOB)
-PRETRAINED_FIRST = Arm("pretrained a third as long, width 0.5, shifted views", FIRST_JOB, THIRD)
+PRETRAINED_FIRST = Arm(
+    "pretrained a third as long, width 0.5, shifted views", FIRST_JOB, NORMALISED_THIRD
+)
 
 AGAINST_SCRATCH_1 = (
     (PRETRAINED_SHORT, SCRATCH_SHORT),
@@ -72,8 +79,8 @@ AGAINST_SCRATCH_1 = (
     ),
 )
 BETWEEN_ARMS_1 = (
-    (PRETRAINED, EXTRA),
-    (PRETRAINED, FEWER_IMAGES_1),
+    (PRETRAINED_1, EXTRA),
+    (PRETRAINED_1, FEWER_IMAGES_1),
     (PLAIN_NO_SKIPS_1, PLAIN_1),
     (PIXELS_NO_SKIPS_1, PIXELS_1),
     (PIXELS_1, PLAIN_1),
@@ -84,7 +91,7 @@ ROUND_1_BLOCK = Block(
     "What did the first round say?",
     ROUND_1,
     (
-        *ROUND_1.cells((SCRATCH, PRETRAINED), {0.01: 10, 0.05: 6, 0.1: 10, 0.3: 6, 1.0: 6}),
+        *ROUND_1.cells((SCRATCH, PRETRAINED_1), {0.01: 10, 0.05: 6, 0.1: 10, 0.3: 6, 1.0: 6}),
         *ROUND_1.cells((SCRATCH_SHORT, PRETRAINED_SHORT), {0.01: 10, 0.1: 10, 1.0: 6}),
         *ROUND_1.cells((SCRATCH_FOURFOLD, PRETRAINED_FOURFOLD), {0.01: 6}),
         *ROUND_1.cells((PIXELS_1,), {0.01: 6, 0.1: 6}),
@@ -97,7 +104,7 @@ ROUND_1_BLOCK = Block(
         *ROUND_1.cells((THIRD_AS_LONG,), {0.01: 3}),
         *ROUND_1.cells((SCRATCH_FIRST, PRETRAINED_FIRST), {1.0: 1}),
     ),
-    (((PRETRAINED, SCRATCH),), AGAINST_SCRATCH_1, BETWEEN_ARMS_1),
+    (((PRETRAINED_1, SCRATCH),), AGAINST_SCRATCH_1, BETWEEN_ARMS_1),
 )
 
 # What each part of the training recipe brings: a run each from scratch, with one change.
@@ -132,7 +139,7 @@ BY_EPOCHS = {
 }
 # and the arms that take as many epochs as scratch.
 COMPARED_1 = (
-    *(PRETRAINED, SLOW_ENCODER, SLOWER_ENCODER, THIRD_AS_LONG),
+    *(PRETRAINED_1, SLOW_ENCODER, SLOWER_ENCODER, THIRD_AS_LONG),
     *(PIXELS_1, PLAIN_1, PLAIN_NO_SKIPS_1, PIXELS_NO_SKIPS_1, NOISE_1),
     *(FEWER_IMAGES_1, FROZEN_RANDOM, FROZEN_1),
 )

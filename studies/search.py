@@ -11,7 +11,7 @@ from itertools import product
 import numpy as np
 
 from report.runs import Runs, valid_accuracy
-from studies.cells import Arm, Block, Cell, Options, Study
+from studies.cells import FORMER, Arm, Block, Cell, Options, Study
 
 BATCHES = (16, 32, 128)
 RATES = (1e-3, 2e-3, 4e-3)
@@ -83,7 +83,7 @@ def more_trials(study: Study, of: Trial) -> Iterator[Trial]:
 def trial(
     study: Study, budget: float, arm: str, name: str, changes: Options, length: float = 1
 ) -> Trial:
-    pretraining = {} if arm == "pretrained" else None
+    pretraining = FORMER if arm == "pretrained" else None
     whole = Arm(f"{arm}: {name}", changes, pretraining, length)
     return Trial(arm, name, study.search.cell(whole, budget, study.search_seeds))
 

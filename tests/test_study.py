@@ -27,6 +27,7 @@ from studies.comparisons import compare, main_comparison
 from studies.extra import CLASSICAL, PROBES
 from studies.first_round import (
     EXTRA,
+    PRETRAINED_1,
     PRETRAINED_SHORT,
     ROUND_1,
     ROUND_1_BLOCK,
@@ -434,8 +435,9 @@ def test_few_validation_images_choose_worse(tmp_path):
 
 def write_pairs(runs_dir, seeds, wrong, budget=0.1, block_=ROUND_1_BLOCK):
     """Runs of both arms; of 200 images 40, 41 or 42 are wrong from scratch."""
+    ((treated, control),) = block_.families[0]
     for seed in range(seeds):
-        cells = [block_.round.cell(arm, budget) for arm in (SCRATCH, PRETRAINED)]
+        cells = [block_.round.cell(arm, budget) for arm in (control, treated)]
         for cell, count in zip(cells, (40 + seed % 3, wrong(seed)), strict=True):
             write_run(runs_dir, cell.setup(seed), first_images_wrong(count))
 
@@ -475,8 +477,9 @@ def test_verdicts_are_corrected_for_their_family(tmp_path):
 
 def test_the_protocol_takes_over_from_the_first_round(tmp_path):
     write_pairs(tmp_path, 10, lambda seed: 20, 0.1)
-    assert answer(find_runs(tmp_path))["first_round"]  # this cell is both rounds'
+    assert answer(find_runs(tmp_path))["first_round"]
     write_pairs(tmp_path, 9, lambda seed: 20, 0.001, PRIMARY)
+    write_pairs(tmp_path, 10, lambda seed: 20, 0.1, PRIMARY)
     found = answer(find_runs(tmp_path))
     assert not found["first_round"]
     incomplete, complete = found["rows"]
@@ -509,7 +512,7 @@ def test_a_short_arm_is_compared_with_short_scratch(tmp_path):
 
 def test_arms_are_told_beside_each_other(tmp_path):
     for seed in range(6):
-        for arm, wrong in ((EXTRA, 30 + seed % 2), (PRETRAINED, 20)):
+        for arm, wrong in ((EXTRA, 30 + seed % 2), (PRETRAINED_1, 20)):
             write_run(tmp_path, ROUND_1.cell(arm, 0.1).setup(seed), first_images_wrong(wrong))
     page = study_page(find_runs(tmp_path), "img")
     name = "from scratch, with the pretraining's epochs"
@@ -533,10 +536,10 @@ def test_the_page_shows_the_first_round(tmp_path):
     write_pairs(runs_dir, 6, lambda seed: 20)
     write_pairs(runs_dir, 2, lambda seed: 20, budget=1.0)
     for seed in range(6):
-        write_run(runs_dir, ROUND_1.cell(PRETRAINED, 0.1).pretraining(seed))
+        write_run(runs_dir, ROUND_1.cell(PRETRAINED_1, 0.1).pretraining(seed))
     # The search's, which no classifier of the round started from: ten times as dear.
     dear = replace(ENVIRONMENT, threads=20)
-    write_run(runs_dir, ROUND_1.cell(PRETRAINED, 0.1).pretraining(100), environment=dear)
+    write_run(runs_dir, ROUND_1.cell(PRETRAINED_1, 0.1).pretraining(100), environment=dear)
     pages = {"--readme": "README.md", "--study-page": "STUDY.md", "--results": "results.csv"}
     options = [word for name, file in pages.items() for word in (name, str(tmp_path / file))]
     folders = ["--runs-dir", str(runs_dir), "--img-dir", str(tmp_path / "img")]
@@ -559,7 +562,7 @@ def test_the_page_shows_the_first_round(tmp_path):
 
 def test_what_was_tried_is_told_by_validation(tmp_path):
     for seed in range(2):
-        cells = ((SCRATCH, 0.91), (PRETRAINED, 0.92), (first_round.SLOW_ENCODER, 0.93))
+        cells = ((SCRATCH, 0.91), (PRETRAINED_1, 0.92), (first_round.SLOW_ENCODER, 0.93))
         for arm, accuracy in cells:
             setup = ROUND_1.cell(arm, 0.01).setup(seed)
             write_run(tmp_path, setup, valid_accuracy=accuracy)
