@@ -130,7 +130,7 @@ class UNetAutoencoder(nn.Module):
         self.to_image = nn.Conv2d(half1, outputs, kernel_size=1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 1, 28, 28) normalised images to reconstructions (N, outputs, 28, 28), as scaled."""
+        """(N, 1, 28, 28) normalised images to reconstructions (N, outputs, 28, 28)."""
         maps28, maps14, maps7 = self.encoder(images)
         maps = self.mix14(self._join(self.upsample(self.reduce7(maps7)), maps14))
         return self.to_image(self.mix28(self._join(self.upsample(maps), maps28)))
