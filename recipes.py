@@ -103,7 +103,7 @@ class AutoencoderRecipe(Recipe, frozen=True, kw_only=True, tag="autoencoder", ta
     target: Annotated[
         Target | None,
         about(
-            "each patch normalised, also its gradients, or pixels (default: normalised with mask)",
+            "pixels, each patch normalised, or that and gradients (default: normalised with mask)",
             "",
         ),
     ] = None

@@ -6,7 +6,7 @@ from itertools import chain
 from metrics import MIN_PAIRS, Judged, equivalence_p, holm, verdict
 from report.pairs import Pairs
 from report.runs import FinishedRun, Runs
-from studies.cells import PRETRAINED, SCRATCH, Arm, Block, Cell, Family, Study
+from studies.cells import PRETRAINED, Arm, Block, Cell, Family, Study
 from studies.grid import STUDIES
 
 
@@ -123,10 +123,9 @@ def main_comparison(runs: Runs) -> Main:
     not yet the protocol's; those at fewer labels are.
     """
     study = study_of(runs)
-    family = ((PRETRAINED, SCRATCH),)
     primary, first = study.blocks[0], study.block("round1")
     budgets = primary.round.budgets
-    rows = compare(runs, primary, family, fewest=study.seeds, size=len(budgets))
+    rows = compare(runs, primary, primary.families[0], fewest=study.seeds, size=len(budgets))
     known = {cell.name for cell in first.cells} if first else set()
     own = any(primary.cell(PRETRAINED, row.budget).name not in known for row in rows)
     if own or first is None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from report.runs import Runs, accuracy, core_minutes
-from studies.cells import PRETRAINED, SCRATCH, Block, Cell
+from studies.cells import SCRATCH, Block, Cell
 from studies.comparisons import runs_of
 from studies.first_round import (
     EXTRA,
@@ -17,9 +17,8 @@ from studies.grid import SAME_COMPUTE
 
 BUDGETS = (0.01, 0.1, 1.0)  # at which cost is looked at
 USES = 10  # classifiers that might share one pretraining
-# Arms that take more or fewer steps from the same start.
+# Arms that take more or fewer steps from a random start.
 FROM_SCRATCH = (SCRATCH_SHORT, SCRATCH, SCRATCH_FOURFOLD, EXTRA, SAME_COMPUTE)
-FROM_ENCODER = (PRETRAINED_SHORT, PRETRAINED, PRETRAINED_FOURFOLD)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +42,12 @@ class Cost:
 
 def costs(runs: Runs, block: Block) -> list[Cost]:
     """What the arms of a block's round cost that take more or fewer steps."""
+    ((pretrained, _),) = block.families[0]
     cells = [
         block.cell(arm, budget)
         for budget in BUDGETS
         if budget in block.round.budgets
-        for arm in FROM_SCRATCH + FROM_ENCODER
+        for arm in (*FROM_SCRATCH, PRETRAINED_SHORT, pretrained, PRETRAINED_FOURFOLD)
     ]
     return [cost for cell in cells if (cost := cost_of(runs, cell))]
 
@@ -67,12 +67,11 @@ def cost_of(runs: Runs, cell: Cell) -> Cost | None:
 def cost_rows(runs: Runs, block: Block) -> list[dict]:
     """By label budget, what both arms cost, and what scratch with as much compute reaches."""
     rows = []
+    (arms,) = block.families[0]
     for budget in BUDGETS:
         if budget not in block.round.budgets:
             continue
-        scratch, pretrained = (
-            cost_of(runs, block.cell(arm, budget)) for arm in (SCRATCH, PRETRAINED)
-        )
+        pretrained, scratch = (cost_of(runs, block.cell(arm, budget)) for arm in arms)
         if scratch and pretrained:
             arm = EXTRA if block.round is ROUND_1 else SAME_COMPUTE
             more = cost_of(runs, block.cell(arm, budget))

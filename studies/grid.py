@@ -178,6 +178,7 @@ def pretraining_blocks(
 # A table of its own: what the protocol takes from the search must not change what was searched.
 SEARCHED = {0.001: (500, {}, {}), 0.003: (250, {}, {}), 0.01: (100, {}, {}), 0.03: (60, {}, {})}
 SEARCH_SEEDS = (100, 101)
+SMALL_BUDGETS = (0.001, 0.003, 0.01)
 FASHION_PROTOCOL = Round({"validations": 5}, steps(PROTOCOL))
 # What else was tried in pretraining, at the best of what was searched.
 FASHION_TRIED = Round({"validations": 1, **NO_TEST}, steps(PROTOCOL))
@@ -188,7 +189,7 @@ TRIED_BLOCK = Block(
     tuple(
         FASHION_TRIED.cell(arm, budget, SEARCH_SEEDS)
         for arm in (PRETRAINED, NORMALISED, GRADIENTS)
-        for budget in (0.001, 0.003, 0.01)
+        for budget in SMALL_BUDGETS
     ),
 )
 FASHION = Study(
@@ -199,7 +200,7 @@ FASHION = Study(
     blocks=(
         *protocol_blocks(
             FASHION_PROTOCOL,
-            Extent(SEEDS, 8, (0.001, 0.003, 0.01), (0.01, 0.1, 1.0), {0.5: 3, 1.0: 3}),
+            Extent(SEEDS, 8, SMALL_BUDGETS, (0.01, 0.1, 1.0), {0.5: 3, 1.0: 3}),
         ),
         TRIED_BLOCK,
         ROUND_1_BLOCK,

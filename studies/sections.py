@@ -14,19 +14,21 @@ from studies.search import ARMS, Trial, best, choice_by_few, trials
 
 
 def section(runs: Runs, block: Block) -> dict[str, Any]:
-    """A block's accuracies and comparisons."""
+    """A block's test accuracies and comparisons."""
     return {
         "block": block,
-        "accuracies": accuracies(runs, block),
+        "accuracies": accuracies(runs, block, tested_accuracy),
         "families": [rows for family in block.families if (rows := compare(runs, block, family))],
     }
 
 
-def accuracies(runs: Runs, block: Block) -> dict[str, Any]:
-    """Test accuracies by arm, a list for each label budget that the block has runs at."""
+def accuracies(
+    runs: Runs, block: Block, of: Callable[[FinishedRun], float | None]
+) -> dict[str, Any]:
+    """Accuracies by arm, a list for each label budget that the block has runs at."""
     found: dict[Arm, dict[float, list[float]]] = {}
     for cell in block.cells:
-        values = [accuracy(run) for run in runs_of(runs, cell) if run.metrics.test]
+        values = [value for run in runs_of(runs, cell) if (value := of(run)) is not None]
         if values:
             found.setdefault(cell.arm, {})[cell.budget] = values
     budgets = sorted({budget for by_budget in found.values() for budget in by_budget})
@@ -35,6 +37,17 @@ def accuracies(runs: Runs, block: Block) -> dict[str, Any]:
         for arm, by_budget in found.items()
     ]
     return {"budgets": budgets, "rows": rows}
+
+
+def tested_accuracy(run: FinishedRun) -> float | None:
+    """On the test set; None where the run never read it."""
+    return accuracy(run) if run.metrics.test else None
+
+
+def pretrainings(runs: Runs, block: Block | None) -> dict[str, Any] | None:
+    """What else was tried in pretraining, on validation; None before anything else was."""
+    found = accuracies(runs, block, valid_accuracy) if block else {"rows": []}
+    return {"block": block, "accuracies": found} if len(found["rows"]) > 1 else None
 
 
 def round_1(runs: Runs, block: Block | None) -> dict[str, Any] | None:
@@ -112,17 +125,6 @@ def row(name: str, run: FinishedRun, of: Callable, whole: FinishedRun) -> dict[s
 def last_accuracy(run: FinishedRun) -> float:
     """On validation after the last epoch, each image seen once and mirrored."""
     return run.history["valid_accuracy"][-1]
-
-
-def pretraining_rows(runs: Runs, block: Block | None) -> list[tuple[str, list[float | None]]]:
-    """Validation accuracy, mean over seeds: a row an arm, a column each of the label budgets."""
-    rows = []
-    for arm in dict.fromkeys(cell.arm for cell in block.cells) if block else ():
-        columns = [runs_of(runs, block.cell(arm, budget)) for budget in block.budgets]
-        if any(columns):
-            means = [float(np.mean(list(map(valid_accuracy, c)))) if c else None for c in columns]
-            rows.append((arm.name, means))
-    return rows
 
 
 def search_tables(runs: Runs, study: Study) -> list[dict[str, Any]]:

@@ -477,9 +477,8 @@ def test_verdicts_are_corrected_for_their_family(tmp_path):
 
 def test_the_protocol_takes_over_from_the_first_round(tmp_path):
     write_pairs(tmp_path, 10, lambda seed: 20, 0.1)
-    assert answer(find_runs(tmp_path))["first_round"]
+    assert answer(find_runs(tmp_path))["first_round"]  # this cell is both rounds'
     write_pairs(tmp_path, 9, lambda seed: 20, 0.001, PRIMARY)
-    write_pairs(tmp_path, 10, lambda seed: 20, 0.1, PRIMARY)
     found = answer(find_runs(tmp_path))
     assert not found["first_round"]
     incomplete, complete = found["rows"]
@@ -621,3 +620,16 @@ def test_core_seconds(tmp_path):
     (run,) = find_runs(tmp_path)[cell.name]
     assert read_json(folder / "config.json", Config[Setup]).environment.threads == 2
     assert core_seconds(run) == 120
+
+
+def test_other_pretrainings_are_told_by_validation(tmp_path):
+    block = FASHION.block("tried")
+    for cell in block.cells[:3]:  # the protocol's own pretraining, at three label budgets
+        write_run(tmp_path, cell.setup(100), valid_accuracy=0.8)
+    assert block.question not in study_page(find_runs(tmp_path), "img")
+    other = block.cells[-1]
+    for seed, accuracy in zip(other.seeds, (0.84, 0.86), strict=True):
+        write_run(tmp_path, other.setup(seed), valid_accuracy=accuracy)
+    page = study_page(find_runs(tmp_path), "img")
+    assert f"### {block.question}" in page
+    assert f"| {other.arm.name} |  |  | 85.00 ± 1.41 (2) |" in page
