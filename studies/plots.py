@@ -149,7 +149,7 @@ def draw_learning_speed(rows: list[Compared], path: Path) -> None:
                 )
             axes.set_title(f"{100 * row.budget:g} % of the labels, {len(row.pairs)} seeds")
             axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        axes_list[0].legend(loc="lower right")
+        legend_above(axes_list[0])
         axes_list[0].figure.supxlabel("epochs trained", fontsize=10)
         axes_list[0].figure.supylabel("validation accuracy, %", fontsize=10)
 
@@ -180,8 +180,13 @@ def draw_cost(found: list[Cost], path: Path) -> None:
         figure = axes_list[0].figure
         figure.supxlabel("core minutes, pretraining included", fontsize=10)
         axes_list[0].set_ylabel("test accuracy, %")
-        handles, labels = axes_list[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=3)
+        legend_above(axes_list[0])
+
+
+def legend_above(axes: Axes) -> None:
+    """These axes' legend above all panels, where it hides nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    axes.figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
 
 
 def plot_cost(axes: Axes, found: list[Cost], minutes: list[float], style: dict) -> None:
