@@ -137,8 +137,9 @@ def corrupt(
         noise = torch.randn(images.shape, generator=rng).to(images.device)
         return images + NOISE_STD * noise, everything
     grid = SIZE // PATCH
-    ranks = torch.rand(len(images), grid * grid, generator=rng).argsort(dim=1).argsort(dim=1)
-    hidden = (ranks < hidden_patches).view(-1, 1, grid, grid).to(images.device)
+    draws = torch.rand(len(images), grid * grid, generator=rng).to(images.device)
+    ranks = draws.argsort(dim=1).argsort(dim=1)
+    hidden = (ranks < hidden_patches).view(-1, 1, grid, grid)
     hidden = hidden.repeat_interleave(PATCH, dim=2).repeat_interleave(PATCH, dim=3)
     return images.masked_fill(hidden, 0.0), hidden
 

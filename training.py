@@ -72,6 +72,7 @@ def fit(run: Run, task: Task, recipe: Recipe, compute: Compute) -> list[dict]:
     board = Board(run.folder, history) if run.tensorboard else None
     done = history[-1]["epoch"] if history else 0
     forward = compute.callable(task.model)
+    backward = make_backward(task, forward, optimizer, compute)
     images = len(task.batches.labels) / steps
     with Progress(recipe.epochs, steps, done, images) as progress:
         for leg in legs(done, recipe.epochs, recipe.validations):
@@ -81,9 +82,7 @@ def fit(run: Run, task: Task, recipe: Recipe, compute: Compute) -> list[dict]:
             for epoch in leg:
                 torch.manual_seed(derive_seed(recipe.seed, "model", epoch + 1))
                 batches = task.epoch(epoch)
-                losses.append(
-                    train_epoch(forward, optimizer, scheduler, task, batches, compute, progress)
-                )
+                losses.append(train_epoch(backward, optimizer, scheduler, batches, progress))
             task.model.eval()
             row = {
                 "epoch": leg.stop,
@@ -135,26 +134,37 @@ def make_scheduler(
     )
 
 
+def make_backward(
+    task: Task, forward: Callable[..., Tensor], optimizer: torch.optim.Optimizer, compute: Compute
+) -> Callable[..., Tensor]:
+    """What computes a batch's gradients: from (inputs, *targets), its mean loss."""
+
+    def backward(inputs: Tensor, *targets: Tensor) -> Tensor:
+        optimizer.zero_grad(set_to_none=True)
+        with compute.autocast():
+            loss = task.loss(forward(inputs).float(), *targets)
+        loss.backward()
+        return loss.detach()
+
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    return compute.recorded(backward, parameters)
+
+
 def train_epoch(
-    forward: Callable[..., Tensor],
+    backward: Callable[..., Tensor],
     optimizer: torch.optim.Optimizer,
     scheduler: torch.optim.lr_scheduler.LRScheduler,
-    task: Task,
     batches: Iterable[tuple[Tensor, ...]],
-    compute: Compute,
     progress: Progress,
 ) -> float:
     """One pass over the batches; the mean loss over images."""
-    loss_sum, images_seen = torch.zeros((), device=compute.device), 0
-    for inputs, *targets in batches:
-        with compute.autocast():
-            loss = task.loss(forward(inputs).float(), *targets)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+    loss_sum, images_seen = 0.0, 0
+    for batch in batches:
+        loss, images = backward(*batch), len(batch[0])
         optimizer.step()
         scheduler.step()
-        loss_sum += loss.detach() * len(inputs)
-        images_seen += len(inputs)
+        loss_sum += loss * images  # stays on the device: reading it would make a GPU wait
+        images_seen += images
         progress.step(lambda loss=loss: loss.item())
     return loss_sum.item() / images_seen
 

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.workloads import Workload
 from harness.progress import Progress
-from training import Task, make_scheduler, train_epoch
+from training import Task, make_backward, make_scheduler, train_epoch
 
 WARM_UP_STEPS = 2  # not timed: data workers start in them
 MATRIX_SIZES = (1024, 2048)  # rows and columns
@@ -64,13 +64,13 @@ def our_training(task: Task, workload: Workload, steps: int) -> TrainBatches:
     compute.place(task.model)
     optimizer = torch.optim.Adam(task.parameter_groups(recipe.learning_rate), fused=True)
     scheduler = make_scheduler(optimizer, recipe.schedule, steps)
-    forward = compute.callable(task.model)
+    backward = make_backward(task, compute.callable(task.model), optimizer, compute)
 
     def train(batches: Iterable[tuple[Tensor, ...]]) -> None:
         task.model.train()
         # No terminal, so no bar: the benchmark has lines of its own.
         with redirect_stderr(StringIO()), Progress(1, steps, 0) as progress:
-            train_epoch(forward, optimizer, scheduler, task, batches, compute, progress)
+            train_epoch(backward, optimizer, scheduler, batches, progress)
 
     return train
 

@@ -1,10 +1,11 @@
 """How the network is computed: device, number format, memory; and on what machine."""
 
 import ctypes
+import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import UserError
+from harness.recording import Recorded
 from harness.rundir import Environment
 
 PACKAGES = ("torch", "torchvision", "numpy", "scikit_learn")
@@ -37,6 +39,13 @@ class Compute:
     def callable(self, model: nn.Module) -> Callable[..., Tensor]:
         """What to call for a forward pass; the model itself keeps the weights and their names."""
         return torch.compile(model) if self.compile else model
+
+    def recorded(
+        self, backward: Callable[..., Tensor], parameters: Sequence[nn.Parameter]
+    ) -> Callable[..., Tensor]:
+        """The same computation of gradients, in the form that is fastest on the device."""
+        on_card = self.device.type == "cuda"
+        return Recorded(backward, parameters) if on_card and not self.compile else backward
 
     def autocast(self) -> torch.autocast:
         enabled = self.precision == "bf16"
@@ -99,6 +108,8 @@ def set_up_compute(
         raise UserError(f"--device {device}: PyTorch finds none here, use --device cpu")
     if precision == "auto":
         precision = "bf16" if has_fast_bf16(device) else "fp32"
+    if device == "cuda":
+        repeat_exactly()
     return Compute(torch.device(device), precision, torch.channels_last, compile)
 
 
@@ -108,6 +119,16 @@ def has_fast_bf16(device: str) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     capabilities = torch.cpu.get_capabilities()
     return device == "cpu" and any(capabilities.get(x) for x in ("avx512_bf16", "amx_bf16"))
+
+
+def repeat_exactly() -> None:
+    """Have CUDA's libraries give the same bits every time, and compute fp32 as fp32, not as TF32.
+
+    https://docs.pytorch.org/docs/stable/notes/randomness.html
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False
 
 
 def keep_freed_memory() -> None:

@@ -1,0 +1,88 @@
+"""What only a graphics card can show; the other tests run on it as well, where there is one."""
+
+import pytest
+import torch
+
+from autoencoding import Reconstruction, new_autoencoder
+from batches import Normalisation
+from classification import Classification, new_alexnet
+from data import load_dataset, split
+from harness.compute import set_up_compute
+from harness.progress import Progress
+from harness.recording import FIRST_CALLS, Recorded
+from harness.weights import digest_of
+from recipes import AutoencoderRecipe, ClassifierRecipe
+from training import (
+    evaluation_batches,
+    make_backward,
+    make_scheduler,
+    train_epoch,
+    training_batches,
+)
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no graphics card here")
+
+DATASET = load_dataset("digits", "data")
+OPTIONS = {"dataset": "digits", "width": 0.1, "epochs": 3, "batch_size": 100}
+RECIPES = {
+    "classifier": ClassifierRecipe(**OPTIONS),
+    "autoencoder": AutoencoderRecipe(**OPTIONS),
+}
+
+
+def trained(recipe, compute, recorded=True):
+    """The model after some epochs, which end in batches of another size."""
+    train, valid = split(DATASET, recipe.seed)
+    normalise = Normalisation.of(DATASET.train_images[train])
+    batches = training_batches(DATASET, train, normalise, recipe, compute)
+    held_out = evaluation_batches(
+        DATASET.train_images[valid], DATASET.train_labels[valid], normalise, compute
+    )
+    if isinstance(recipe, AutoencoderRecipe):
+        task = Reconstruction(new_autoencoder(recipe), batches, held_out, recipe, compute)
+    else:
+        task = Classification(new_alexnet(recipe, 10), batches, held_out, recipe, compute)
+    compute.place(task.model)
+    optimizer = torch.optim.Adam(task.parameter_groups(recipe.learning_rate), fused=True)
+    scheduler = make_scheduler(optimizer, "one-cycle", len(task) * recipe.epochs)
+    backward = make_backward(task, task.model, optimizer, compute)
+    if not recorded and isinstance(backward, Recorded):
+        backward = backward.backward
+    task.model.train()
+    with Progress(recipe.epochs, len(task), 0) as progress:
+        losses = [
+            train_epoch(backward, optimizer, scheduler, task.epoch(epoch), progress)
+            for epoch in range(recipe.epochs)
+        ]
+    if isinstance(backward, Recorded):
+        assert len(backward.recordings) == len(backward.calls) == 2
+        assert min(backward.calls.values()) > FIRST_CALLS
+    return task.model.cpu(), losses
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_recorded_steps_give_the_bits_of_steps_that_are_not(recipe, precision):
+    compute = set_up_compute("cuda", precision)
+    (recorded, losses), (plain, expected) = (trained(recipe, compute, r) for r in (True, False))
+    assert losses == expected
+    assert digest_of(recorded.state_dict()) == digest_of(plain.state_dict())
+
+
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_it_learns_as_on_a_cpu(recipe):
+    on_card, on_cpu = (trained(recipe, set_up_compute(d, "fp32"))[1] for d in ("cuda", "cpu"))
+    assert on_card == pytest.approx(on_cpu, rel=0.05)
+
+
+def test_fp32_is_not_tf32():
+    compute = set_up_compute("cuda", "fp32")
+    gradients = []
+    for dtype in (torch.float32, torch.float64):
+        model = compute.place(new_alexnet(RECIPES["classifier"], 10).to(dtype))
+        rng = torch.Generator().manual_seed(0)
+        images = torch.randn(32, 1, 28, 28, generator=rng).to("cuda", dtype)
+        model(images).square().mean().backward()
+        gradients.append(torch.cat([p.grad.double().flatten() for p in model.parameters()]))
+    fast, exact = gradients
+    assert (fast - exact).norm() < 1e-4 * exact.norm()
