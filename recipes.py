@@ -16,7 +16,7 @@ from harness.options import about, defaults, option_name, options_of
 RUNS_DIR = Path("runs")
 ENCODER, MODEL = "encoder.safetensors", "model.safetensors"  # the weights that a run leaves
 FLIPS = {"fashion": "alternate", "mnist": "none", "kmnist": "none", "digits": "none"}
-TARGETS = {"mask": "normalised", "noise": "pixels", "none": "pixels"}
+TARGETS = {"mask": "gradients", "noise": "pixels", "none": "pixels"}
 
 Dataset = Literal["fashion", "mnist", "kmnist", "digits"]
 Schedule = Literal["one-cycle", "constant"]
@@ -103,7 +103,7 @@ class AutoencoderRecipe(Recipe, frozen=True, kw_only=True, tag="autoencoder", ta
     target: Annotated[
         Target | None,
         about(
-            "pixels, each patch normalised, or that and gradients (default: normalised with mask)",
+            "pixels, each patch normalised, or that and gradients (default: gradients with mask)",
             "",
         ),
     ] = None
@@ -114,7 +114,6 @@ class AutoencoderRecipe(Recipe, frozen=True, kw_only=True, tag="autoencoder", ta
     image_fraction: Annotated[
         float, about("share of the training images that is used", "images", gt=0, le=1)
     ] = 1.0
-    epochs: Annotated[int, about("passes over the images", "epochs", ge=1, le=100_000)] = 30
 
     def implied(self) -> dict[str, str]:
         return {**super().implied(), "target": TARGETS[self.corruption]}

@@ -48,13 +48,14 @@ def alexnet_size(width: float, num_classes: int = 10) -> Size:
     return encoder_size(width) + linear(features, hidden) + linear(hidden, hidden) + logits
 
 
-def autoencoder_size(width: float, skips: bool = True) -> Size:
+def autoencoder_size(width: float, skips: bool = True, outputs: int = 9) -> Size:
+    """By default with the outputs of the default target: the image and eight directions."""
     c1, c2, _, _, c5 = channels(width)
     half1, half2 = max(1, c1 // 2), max(1, c2 // 2)
     decoder = (
         conv(c5, half2, 7),
         conv(half2 + c2 * skips, half1, 14),
         conv(half1 + c1 * skips, half1, 28),
-        Size(half1 + 1, half1 * 28 * 28),  # the 1x1 convolution to an image, with a bias
+        Size((half1 + 1) * outputs, half1 * outputs * 28 * 28),  # 1x1, with a bias
     )
     return sum(decoder, encoder_size(width))

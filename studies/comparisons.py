@@ -6,7 +6,7 @@ from itertools import chain
 from metrics import MIN_PAIRS, Judged, equivalence_p, holm, verdict
 from report.pairs import Pairs
 from report.runs import FinishedRun, Runs
-from studies.cells import PRETRAINED, Arm, Block, Cell, Family, Study
+from studies.cells import Arm, Block, Cell, Family, Study
 from studies.grid import STUDIES
 
 
@@ -117,17 +117,11 @@ class Main:
 
 
 def main_comparison(runs: Runs) -> Main:
-    """The protocol's primary family as soon as it has pairs of its own, else the first round's.
-
-    The protocol's cells at 10, 30 and 100 % repeat the first round's recipe, so pairs there are
-    not yet the protocol's; those at fewer labels are.
-    """
+    """The protocol's primary family as soon as it has pairs, else the first round's."""
     study = study_of(runs)
     primary, first = study.blocks[0], study.block("round1")
     budgets = primary.round.budgets
     rows = compare(runs, primary, primary.families[0], fewest=study.seeds, size=len(budgets))
-    known = {cell.name for cell in first.cells} if first else set()
-    own = any(primary.cell(PRETRAINED, row.budget).name not in known for row in rows)
-    if own or first is None:
+    if rows or first is None:
         return Main(rows, False, primary)
     return Main(compare(runs, first, first.families[0]), True, first)

@@ -1,18 +1,11 @@
 """What runs cost in core minutes, pretraining included."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from report.runs import Runs, accuracy, core_minutes
 from studies.cells import SCRATCH, Block, Cell
 from studies.comparisons import runs_of
-from studies.first_round import (
-    EXTRA,
-    PRETRAINED_FOURFOLD,
-    PRETRAINED_SHORT,
-    ROUND_1,
-    SCRATCH_FOURFOLD,
-    SCRATCH_SHORT,
-)
+from studies.first_round import EXTRA, ROUND_1, SCRATCH_FOURFOLD, SCRATCH_SHORT
 from studies.grid import SAME_COMPUTE
 
 BUDGETS = (0.01, 0.1, 1.0)  # at which cost is looked at
@@ -43,11 +36,13 @@ class Cost:
 def costs(runs: Runs, block: Block) -> list[Cost]:
     """What the arms of a block's round cost that take more or fewer steps."""
     ((pretrained, _),) = block.families[0]
+    lengths = [arm.length for arm in (SCRATCH_SHORT, SCRATCH, SCRATCH_FOURFOLD)]
+    arms = (*FROM_SCRATCH, *(replace(pretrained, length=length) for length in lengths))
     cells = [
         block.cell(arm, budget)
         for budget in BUDGETS
         if budget in block.round.budgets
-        for arm in (*FROM_SCRATCH, PRETRAINED_SHORT, pretrained, PRETRAINED_FOURFOLD)
+        for arm in arms
     ]
     return [cost for cell in cells if (cost := cost_of(runs, cell))]
 

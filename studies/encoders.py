@@ -16,7 +16,16 @@ from harness.files import shown
 from harness.weights import fill
 from models import Encoder
 from recipes import ENCODER, MODEL, AutoencoderRecipe, ClassifierRecipe, Setup
-from studies.grid import NO_SKIPS, PIXELS, PLAIN, PLAIN_NO_SKIPS, PRETRAINED, SCRATCH, Study
+from studies.grid import (
+    NO_SKIPS,
+    NORMALISED,
+    PIXELS,
+    PLAIN,
+    PLAIN_NO_SKIPS,
+    PRETRAINED,
+    SCRATCH,
+    Study,
+)
 from training import evaluation_batches
 
 RANDOM, TRAINED = "random", "trained on all labels"
@@ -24,8 +33,9 @@ PRETRAININGS = {
     "plain": PLAIN,
     "plain, no skips": PLAIN_NO_SKIPS,
     "masked, pixels": PIXELS,
-    "masked, normalised, no skips": NO_SKIPS,
-    "masked, normalised": PRETRAINED,
+    "masked, normalised": NORMALISED,
+    "masked, gradients too, no skips": NO_SKIPS,
+    "masked, gradients too": PRETRAINED,
 }
 NAMES = (RANDOM, *PRETRAININGS, TRAINED)
 # Each stage's maps, and the grid they are averaged on, so that each gives about as many numbers

@@ -4,8 +4,10 @@ The first round's arms are in first_round.py, the search's trials in search.py.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from studies.cells import (
+    FORMER,
     FREEZE,
     NO_TEST,
     PRETRAINED,
@@ -23,35 +25,34 @@ from studies.first_round import ABLATION_BLOCK, ROUND_1_BLOCK
 # ------------------------------------------------------------------ the protocol's arms
 
 FROZEN = Arm("pretrained, encoder frozen", FREEZE, {})
-GRADIENTS = Arm(
-    "pretrained for 10 epochs, gradients too", pretraining={"target": "gradients", "epochs": 10}
-)
+LONG_NORMALISED = Arm("pretrained for 30 epochs, without gradients", pretraining=FORMER)
 
-# All combinations of skips and objective, at one length: short, so that ten seeds can be had.
-TEN = {"epochs": 10}
-NORMALISED = Arm("masked, normalised", pretraining=TEN)
-PIXELS = Arm("masked, pixels", pretraining={"target": "pixels", **TEN})
-PLAIN = Arm("plain", pretraining={"corruption": "none", **TEN})
-NO_SKIPS = Arm("masked, normalised, no skips", pretraining={"skips": False, **TEN})
-PIXELS_NO_SKIPS = Arm(
-    "masked, pixels, no skips", pretraining={"target": "pixels", "skips": False, **TEN}
+# All combinations of skips and objective; the pretrained arm is one of them.
+NORMALISED = Arm("masked, normalised", pretraining={"target": "normalised"})
+PIXELS = Arm("masked, pixels", pretraining={"target": "pixels"})
+PLAIN = Arm("plain", pretraining={"corruption": "none"})
+NO_SKIPS = Arm("masked, gradients too, no skips", pretraining={"skips": False})
+NORMALISED_NO_SKIPS, PIXELS_NO_SKIPS, PLAIN_NO_SKIPS = (
+    Arm(f"{arm.name}, no skips", pretraining=arm.pretraining | {"skips": False})
+    for arm in (NORMALISED, PIXELS, PLAIN)
 )
-PLAIN_NO_SKIPS = Arm("plain, no skips", pretraining={"corruption": "none", "skips": False, **TEN})
-FACTORIAL = (PLAIN, PIXELS, NORMALISED, PLAIN_NO_SKIPS, PIXELS_NO_SKIPS, NO_SKIPS)
+WITH_SKIPS = (PLAIN, PIXELS, NORMALISED, PRETRAINED)
+WITHOUT_SKIPS = (PLAIN_NO_SKIPS, PIXELS_NO_SKIPS, NORMALISED_NO_SKIPS, NO_SKIPS)
+FACTORIAL = (*WITH_SKIPS, *WITHOUT_SKIPS)
 
 LENGTHS = tuple(
-    Arm(f"pretrained, {epochs} epochs", pretraining={"epochs": epochs}) for epochs in (3, 10, 100)
+    Arm(f"pretrained, {epochs} epochs", pretraining={"epochs": epochs}) for epochs in (3, 30, 100)
 )
 FEWER_IMAGES = Arm(
     "pretrained on 10 % of the images, as many steps",
-    pretraining={"image_fraction": 0.1, "epochs": 300},
+    pretraining={"image_fraction": 0.1, "epochs": 100},
 )
 HIDDEN = tuple(
     Arm(f"pretrained, {hidden} of 49 patches hidden", pretraining={"hidden_patches": hidden})
     for hidden in (12, 36)
 )
-# 30 epochs of pretraining take as long as 45 of classification: the decoder takes the rest.
-SAME_COMPUTE = Arm("from scratch, with the pretraining's compute on top", passes=45)
+# 10 epochs of pretraining take about as long as 20 of classification: the decoder takes the rest.
+SAME_COMPUTE = Arm("from scratch, with the pretraining's compute on top", passes=20)
 
 
 def wider(width: float) -> tuple[Arm, Arm]:
@@ -122,11 +123,11 @@ def protocol_blocks(round_: Round, extent: Extent) -> tuple[Block, ...]:
             (((FROZEN, SCRATCH), (FROZEN, PRETRAINED)),),
         ),
         Block(
-            "gradients",
-            "And if the autoencoder has to fill in the image's gradients too?",
+            "former",
+            "Is it better than the pretraining that was meant first?",
             round_,
-            round_.cells((SCRATCH, GRADIENTS), dict.fromkeys(round_.budgets, extent.seeds)),
-            (((GRADIENTS, SCRATCH), (GRADIENTS, PRETRAINED)),),
+            round_.cells((LONG_NORMALISED,), dict.fromkeys(small, min(extent.few, 3))),
+            (((PRETRAINED, LONG_NORMALISED),),),
         ),
         *pretraining_blocks(round_, tuple(ends), extent),
         Block(
@@ -151,9 +152,8 @@ def pretraining_blocks(
 ) -> tuple[Block, ...]:
     """What it is in the pretraining that helps, at these label budgets."""
     factors = (
-        *((PLAIN_NO_SKIPS, PLAIN), (PIXELS_NO_SKIPS, PIXELS), (NO_SKIPS, NORMALISED)),
-        *((PIXELS, PLAIN), (NORMALISED, PIXELS)),
-        *((PIXELS_NO_SKIPS, PLAIN_NO_SKIPS), (NO_SKIPS, PIXELS_NO_SKIPS)),
+        *zip(WITHOUT_SKIPS, WITH_SKIPS, strict=True),
+        *((arm, control) for row in (WITH_SKIPS, WITHOUT_SKIPS) for control, arm in pairwise(row)),
     )
     questions = {
         "factorial": ("Skips, masking, target: what does it?", FACTORIAL, factors),
@@ -188,7 +188,7 @@ TRIED_BLOCK = Block(
     FASHION_TRIED,
     tuple(
         FASHION_TRIED.cell(arm, budget, SEARCH_SEEDS)
-        for arm in (PRETRAINED, NORMALISED, GRADIENTS)
+        for arm in (LONG_NORMALISED, NORMALISED, PRETRAINED)
         for budget in SMALL_BUDGETS
     ),
 )

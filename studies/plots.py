@@ -22,12 +22,11 @@ from studies.probes_plots import draw_kept_tsne
 SIDE_BY_SIDE = 3  # panels: more would make the text too small on a page
 # Baselines without a network, in the order of their names.
 CLASSICAL = (("#009E73", "^"), ("#E69F00", "v"), (PURPLE, "D"), ("#56B4E9", "P"))
-OBJECTIVES = {  # of the factorial: without skips, with skips
-    "plain": (grid.PLAIN_NO_SKIPS, grid.PLAIN),
-    "masked, pixels": (grid.PIXELS_NO_SKIPS, grid.PIXELS),
-    "masked, normalised": (grid.NO_SKIPS, grid.NORMALISED),
-}
-SKIPS = (("without skips", "#009E73", "^"), ("with skips", PURPLE, "D"))
+OBJECTIVES = ("plain", "pixels", "normalised", "gradients")  # of the factorial; all but plain mask
+SKIPS = (
+    ("without skips", "#009E73", "^", grid.WITHOUT_SKIPS),
+    ("with skips", PURPLE, "D", grid.WITH_SKIPS),
+)
 
 
 def draw_study(runs: Runs, img_dir: Path) -> None:
@@ -209,8 +208,8 @@ def draw_factorial(runs: Runs, block: Block, path: Path) -> None:
             if scratch := accuracies(grid.SCRATCH):
                 level = 100 * np.mean(scratch)
                 axes.axhline(level, color=SCRATCH["color"], label="from scratch")
-            for k, (label, colour, marker) in enumerate(SKIPS):
-                values = [accuracies(pair[k]) for pair in OBJECTIVES.values()]
+            for k, (label, colour, marker, arms) in enumerate(SKIPS):
+                values = [accuracies(arm) for arm in arms]
                 where = [i + 0.16 * (k - 0.5) for i, each in enumerate(values) if each]
                 means, halves = np.transpose([mean_and_half(v) for v in values if v] or [(0, 0)])
                 if where:

@@ -54,9 +54,9 @@ def source(**options) -> EncoderSource:
         (
             Setup(
                 recipe=ClassifierRecipe(freeze_encoder=True, width=0.5),
-                encoder=source(epochs=10, width=0.5),
+                encoder=source(epochs=5, width=0.5),
             ),
-            "pretrained-frozen-width0.5-from-epochs10",
+            "pretrained-frozen-width0.5-from-epochs5",
         ),
         (Setup(recipe=ClassifierRecipe(seed=1), encoder=source()), "pretrained-from-seed0"),
         (

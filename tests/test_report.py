@@ -27,6 +27,7 @@ from made_up import (
 from msgspec.structs import replace
 from torch.utils.flop_counter import FlopCounterMode
 
+from autoencoding import new_autoencoder
 from harness.errors import UserError
 from harness.files import read_json, write_arrays, write_json
 from harness.options import take
@@ -34,6 +35,7 @@ from metrics import MIN_PAIRS, Metrics, verdicts
 from models import AlexNet, UNetAutoencoder
 from plot import NEW_README, PARTS, Pages, page_texts, parse_args
 from plot import main as plot
+from recipes import AutoencoderRecipe
 from report.galleries import confidence, draw_galleries, draw_images
 from report.markdown import cell, insert, mean_sd, p, points
 from report.networks import alexnet_size, autoencoder_size
@@ -216,8 +218,8 @@ def test_the_networks_sizes_are_those_of_the_networks():
         models = {
             AlexNet(width): alexnet_size(width),
             AlexNet(width, 7): alexnet_size(width, 7),
-            UNetAutoencoder(width): autoencoder_size(width),
-            UNetAutoencoder(width, skips=False): autoencoder_size(width, skips=False),
+            new_autoencoder(AutoencoderRecipe(width=width)): autoencoder_size(width),
+            UNetAutoencoder(width, skips=False): autoencoder_size(width, skips=False, outputs=1),
         }
         for model, size in models.items():
             counter = FlopCounterMode(display=False)

@@ -229,15 +229,15 @@ def test_normalised_patches(tmp_path, autoencoder_dir):
     assert error < np.square(original.mean() - original)[hidden].mean()
 
 
-def test_gradients_are_filled_in_beside_the_image(tmp_path):
-    pretrain([*TINY, "--target", "gradients", "--runs-dir", str(tmp_path)])
+def test_the_image_alone_can_be_filled_in(tmp_path, autoencoder_dir):
+    pretrain([*TINY, "--target", "normalised", "--runs-dir", str(tmp_path)])
     run = only_run(tmp_path)
-    assert run.parent.name == "autoencoder-digits-gradients-epochs2-width0.1"
-    with np.load(run / "reconstructions.npz") as arrays:
-        assert arrays["output"].shape == arrays["original"].shape == (10, 28, 28)
-    encoder = str(run / "encoder.safetensors")
-    pretrained([*TINY, "--encoder", encoder, "--runs-dir", str(tmp_path)])
-    assert list(tmp_path.glob("pretrained-digits-*from-gradients*/seed0/metrics.json"))
+    assert run.parent.name == "autoencoder-digits-normalised-epochs2-width0.1"
+    for folder in (run, autoencoder_dir):
+        with np.load(folder / "reconstructions.npz") as arrays:
+            assert arrays["output"].shape == (10, 28, 28)
+    pretrained([*TINY, "--encoder", str(run / "encoder.safetensors"), "--runs-dir", str(tmp_path)])
+    assert list(tmp_path.glob("pretrained-digits-*from-normalised*/seed0/metrics.json"))
 
 
 def test_plot_without_runs(fails, tmp_path):

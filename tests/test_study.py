@@ -24,6 +24,7 @@ from report.runs import core_seconds, find_runs
 from studies import first_round, grid
 from studies.cells import PRETRAINED, SCRATCH, Arm, Block, Cell, Round, Study
 from studies.comparisons import compare, main_comparison
+from studies.costs import costs
 from studies.extra import CLASSICAL, PROBES
 from studies.first_round import (
     EXTRA,
@@ -477,8 +478,9 @@ def test_verdicts_are_corrected_for_their_family(tmp_path):
 
 def test_the_protocol_takes_over_from_the_first_round(tmp_path):
     write_pairs(tmp_path, 10, lambda seed: 20, 0.1)
-    assert answer(find_runs(tmp_path))["first_round"]  # this cell is both rounds'
+    assert answer(find_runs(tmp_path))["first_round"]
     write_pairs(tmp_path, 9, lambda seed: 20, 0.001, PRIMARY)
+    write_pairs(tmp_path, 10, lambda seed: 20, 0.1, PRIMARY)
     found = answer(find_runs(tmp_path))
     assert not found["first_round"]
     incomplete, complete = found["rows"]
@@ -614,6 +616,15 @@ def test_what_was_measured_beside_the_runs(tmp_path):
     assert "| random | 3 | k-NN | 1 % | 50.00 | 1 |" in page
 
 
+def test_a_cost_is_of_one_pretraining(tmp_path):
+    """The first round's short runs started from encoders that were pretrained otherwise."""
+    for cell in (ROUND_1.cell(PRETRAINED_SHORT, 0.1), PRIMARY.cell(PRETRAINED, 0.1)):
+        for setup in (cell.setup(0), cell.pretraining(0)):
+            write_run(tmp_path, setup)
+    (cost,) = costs(find_runs(tmp_path), PRIMARY)
+    assert cost.cell.name == "pretrained-labels10-epochs30"
+
+
 def test_core_seconds(tmp_path):
     cell = ROUND_1.cell(SCRATCH, 1.0)
     folder = write_run(tmp_path, cell.setup(0))
@@ -624,7 +635,7 @@ def test_core_seconds(tmp_path):
 
 def test_other_pretrainings_are_told_by_validation(tmp_path):
     block = FASHION.block("tried")
-    for cell in block.cells[:3]:  # the protocol's own pretraining, at three label budgets
+    for cell in block.cells[:3]:  # one pretraining, at three label budgets
         write_run(tmp_path, cell.setup(100), valid_accuracy=0.8)
     assert block.question not in study_page(find_runs(tmp_path), "img")
     other = block.cells[-1]
