@@ -7,6 +7,7 @@ from msgspec import structs
 
 from benchmarks.measured import (
     FILE,
+    Card,
     Growth,
     Measured,
     Race,
@@ -40,6 +41,11 @@ def parse_args(argv=None):
         help="measure how seconds and memory grow with width, batch size, images, threads, runs",
     )
     what.add_argument(
+        "--graphics-card",
+        action="store_true",
+        help="measure epochs on a graphics card, alone and several at a time; do bits repeat?",
+    )
+    what.add_argument(
         "--check",
         action="store_true",
         help="measure only our loop and its parts; exit with 1 where it is slower than it may be",
@@ -65,6 +71,8 @@ def main(argv=None) -> None:
         measure_time_to_accuracy(args, compute)
     elif args.growth:
         measure_growth(args, compute)
+    elif args.graphics_card:
+        measure_card(args, compute)
     else:
         measure_throughput(args, compute)
 
@@ -108,6 +116,14 @@ def measure_growth(args, compute) -> None:
     show(keep(args, growth=found), "growth")
 
 
+def measure_card(args, compute) -> None:
+    from benchmarks.card import measure_card
+
+    machine, turns = take(args, Machine), take(args, Turns)
+    found = measure_card(recipes(args), machine, turns, args.data_dir, compute, command(args))
+    show(keep(args, card=found), "card")
+
+
 def check(args, compute) -> None:
     """Exit with 1 where our loop is slower than it may be."""
     from benchmarks.measurement import slow_parts
@@ -131,7 +147,7 @@ def file_of(args) -> Path:
     return Path(args.runs_dir) / FILE
 
 
-def keep(args, **parts: Throughput | TimeToAccuracy | Growth) -> Measured:
+def keep(args, **parts: Throughput | TimeToAccuracy | Growth | Card) -> Measured:
     """Write the parts, and leave the file's other parts as they are."""
     measured = structs.replace(read_measured(file_of(args)) or Measured(), **parts)
     write_json(file_of(args), measured)

@@ -94,10 +94,7 @@ def measure_growth(
             model=model,
             axis=axis,
             value=costs[0].images if axis == "images" else value,
-            seconds_per_image=[
-                1 / sum(1 / seconds for seconds in together)
-                for together in zip(*(cost.seconds_per_image for cost in costs), strict=True)
-            ],
+            seconds_per_image=together(costs),
             start_seconds=max(cost.start for cost in costs),
             peak_mib=sum(cost.peak for cost in costs),
         )
@@ -111,6 +108,12 @@ def measure_growth(
         train_images=max(int(point.value) for point in found if point.axis == "images"),
         points=found,
     )
+
+
+def together(costs: list[Cost]) -> list[float]:
+    """Seconds an image, round by round, where all processes' images count."""
+    rounds = zip(*(cost.seconds_per_image for cost in costs), strict=True)
+    return [1 / sum(1 / seconds for seconds in of_all) for of_all in rounds]
 
 
 def side_by_side(processes: int, setting: Setting) -> Iterator[Cost]:

@@ -131,12 +131,46 @@ class Growth(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     points: Annotated[list[Point], Meta(min_length=1)]
 
 
+class CardPoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What training one model takes on a graphics card.
+
+    Args:
+        graphs: whether steps are replayed from CUDA graphs.
+        runs: at a time, in processes of their own.
+        seconds_per_image: one value a round; of all runs together.
+    """
+
+    model: str
+    graphs: bool
+    runs: Count
+    seconds_per_image: Annotated[list[Seconds], Meta(min_length=1)]
+
+
+class Card(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Training on a graphics card.
+
+    Args:
+        warm_up: of each model, the seconds that the first epoch takes more than the next.
+        repeats: of each model, whether an epoch trained twice gives the same weights, bit for bit.
+    """
+
+    command: str
+    environment: Environment
+    recipes: dict[str, ClassifierRecipe | AutoencoderRecipe]
+    turns: Turns
+    train_images: Count
+    points: Annotated[list[CardPoint], Meta(min_length=1)]
+    warm_up: dict[str, float]
+    repeats: dict[str, bool]
+
+
 class Measured(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The content of runs/benchmark.json; a part that was not measured is None."""
 
     throughput: Throughput | None = None
     time_to_accuracy: TimeToAccuracy | None = None
     growth: Growth | None = None
+    card: Card | None = None
 
 
 def read_measured(path: str | Path) -> Measured | None:

@@ -7,6 +7,8 @@ from benchmarks.measured import (
     GOALS,
     LEAST_OF_BARE_STEP,
     MOST_FOR_DATA,
+    Card,
+    CardPoint,
     Growth,
     Measured,
     Point,
@@ -76,6 +78,13 @@ class Reach(NamedTuple):
     over_ours: Spread | None
 
 
+class CardRow(NamedTuple):
+    """Ten epochs of every model in one form; None where it was not measured."""
+
+    name: str
+    seconds: list[Spread | None]
+
+
 class GrowthRow(NamedTuple):
     """What every model costs at one value of an axis; None where it was not measured."""
 
@@ -111,6 +120,8 @@ def page_values(measured: Measured, img_dir: str) -> dict[str, Any]:
         "growth": measured.growth,
         "start": median(p.start_seconds for p in measured.growth.points) if measured.growth else 0,
         "growth_rows": growth_rows(measured.growth) if measured.growth else [],
+        "card": measured.card,
+        "card_rows": card_rows(measured.card) if measured.card else [],
         "loops": {name: loop_rows(throughput, model) for name, model in models.items()},
         "ratios": {name: ratios(model.seconds_per_image) for name, model in models.items()},
         "operations": {name: model.operations for name, model in models.items()},
@@ -205,3 +216,26 @@ def epoch_seconds(growth: Growth, point: Point) -> Spread:
     """Over the rounds; of all training images, but where their number is the axis."""
     images = point.value if point.axis == "images" else growth.train_images
     return Spread.of([images * seconds for seconds in point.seconds_per_image])
+
+
+def card_rows(card: Card) -> list[CardRow]:
+    """A row for each form, in the order in which they were measured."""
+    found = {(point.graphs, point.runs, point.model): point for point in card.points}
+    rows = []
+    for graphs, runs in dict.fromkeys(key[:2] for key in found):
+        points = [found.get((graphs, runs, model)) for model in card.recipes]
+        rows.append(
+            CardRow(form_name(graphs, runs), [ten_epochs(card, p) if p else None for p in points])
+        )
+    return rows
+
+
+def form_name(graphs: bool, runs: int) -> str:
+    if runs > 1:
+        return f"{runs} runs at a time, a run's share"
+    return "steps replayed from CUDA graphs" if graphs else "each kernel launched by itself"
+
+
+def ten_epochs(card: Card, point: CardPoint) -> Spread:
+    """In seconds."""
+    return Spread.of([10 * card.train_images * seconds for seconds in point.seconds_per_image])

@@ -25,12 +25,17 @@ LARGEST = 2**31 - 1  # bytes
 
 @dataclass(frozen=True)
 class Compute:
-    """Device, number format and memory layout."""
+    """Device, number format and memory layout.
+
+    Args:
+        graphs: whether training steps are replayed from CUDA graphs.
+    """
 
     device: torch.device
     precision: str
     memory_format: torch.memory_format
     compile: bool
+    graphs: bool = False
 
     def place(self, model: nn.Module) -> nn.Module:
         """Move the model's weights to the device, in the memory format."""
@@ -44,8 +49,7 @@ class Compute:
         self, backward: Callable[..., Tensor], parameters: Sequence[nn.Parameter]
     ) -> Callable[..., Tensor]:
         """The same computation of gradients, in the form that is fastest on the device."""
-        on_card = self.device.type == "cuda"
-        return Recorded(backward, parameters) if on_card and not self.compile else backward
+        return Recorded(backward, parameters) if self.graphs else backward
 
     def autocast(self) -> torch.autocast:
         enabled = self.precision == "bf16"
@@ -110,7 +114,8 @@ def set_up_compute(
         precision = "bf16" if has_fast_bf16(device) else "fp32"
     if device == "cuda":
         repeat_exactly()
-    return Compute(torch.device(device), precision, torch.channels_last, compile)
+    graphs = device == "cuda" and not compile
+    return Compute(torch.device(device), precision, torch.channels_last, compile, graphs)
 
 
 def has_fast_bf16(device: str) -> bool:

@@ -16,6 +16,7 @@ from recipes import AutoencoderRecipe, ClassifierRecipe, EncoderSource, Setup
 Options = dict[str, object]
 UNKNOWN = "0" * 64  # the digest of weights that are not there yet
 SEEDS = 10  # paired seeds of a primary cell
+NEW = 10  # the first seed that no run of the first round has used
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,9 +98,15 @@ class Round:
         epochs = math.ceil(arm.length * options["epochs"]) + round(arm.passes / budget)
         return Cell(arm, ClassifierRecipe(**options | {"epochs": epochs}), tuple(seeds))
 
-    def cells(self, arms: Iterable[Arm], seeds: dict[float, int]) -> tuple[Cell, ...]:
-        """Each arm at each label budget, over the first seeds, as many as are named for it."""
-        return tuple(self.cell(arm, b, range(n)) for arm in arms for b, n in seeds.items())
+    def cells(
+        self, arms: Iterable[Arm], seeds: dict[float, int], first: int = 0
+    ) -> tuple[Cell, ...]:
+        """Each arm at each label budget, over as many seeds as it says there, from `first` on."""
+        return tuple(
+            self.cell(arm, budget, range(first, first + count))
+            for arm in arms
+            for budget, count in seeds.items()
+        )
 
 
 # A family: comparisons that are corrected together, each an arm and the arm it is held against.
@@ -123,7 +130,7 @@ class Block:
     def cell(self, arm: Arm, budget: float) -> Cell:
         """The block's own, or another's of the same round, over all seeds that it may have."""
         own = (cell for cell in self.cells if cell.arm is arm and cell.budget == budget)
-        return next(own, None) or self.round.cell(arm, budget, range(SEEDS))
+        return next(own, None) or self.round.cell(arm, budget, range(NEW + SEEDS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,9 +152,9 @@ class Study:
         return next((block for block in self.blocks if block.name == name), None)
 
     @property
-    def seeds(self) -> int:
-        """Paired seeds of a complete primary cell."""
-        return len(self.blocks[0].cells[0].seeds)
+    def seeds(self) -> tuple[int, ...]:
+        """The paired seeds of a complete primary cell."""
+        return self.blocks[0].cells[0].seeds
 
 
 # ------------------------------------------------------------------ what both rounds share

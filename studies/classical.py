@@ -62,7 +62,7 @@ def run_classical(
         warnings.simplefilter("ignore", ConvergenceWarning)
         for budget in sorted(budgets or study.protocol.budgets):
             for baseline in BASELINES:
-                for seed in measured.missing(baseline, budget, seeds or study.seeds):
+                for seed in measured.missing(baseline, budget, study.seeds[:seeds]):
                     options = measured.choose(baseline, budget, study.search_seeds)
                     accuracy = measured.test(baseline, budget, seed, options)
                     say(
@@ -80,12 +80,12 @@ class Measurement:
         self.results = ScoreFile(Path(runs_dir) / CLASSICAL, Classical, "test_accuracy")
         self.trials = ScoreFile(Path(runs_dir) / TRIALS, Trial, "valid_accuracy")
 
-    def missing(self, baseline: Baseline, budget: float, seeds: int) -> list[int]:
+    def missing(self, baseline: Baseline, budget: float, seeds: tuple[int, ...]) -> list[int]:
         """The seeds that are still to be measured; none where the images are too many."""
         if len(labelled_and_valid(self.dataset, 0, budget)[0]) > baseline.most_images:
             return []
         known = self.results.scores(name=baseline.name, label_fraction=budget)
-        return [seed for seed in range(seeds) if seed not in known]
+        return [seed for seed in seeds if seed not in known]
 
     def choose(self, baseline: Baseline, budget: float, seeds: tuple[int, ...]) -> Options:
         """The best setting on these seeds' validation images; what was not tried yet is tried."""

@@ -121,7 +121,7 @@ def main_comparison(runs: Runs) -> Main:
     study = study_of(runs)
     primary, first = study.blocks[0], study.block("round1")
     budgets = primary.round.budgets
-    rows = compare(runs, primary, primary.families[0], fewest=study.seeds, size=len(budgets))
+    rows = compare(runs, primary, primary.families[0], fewest=len(study.seeds), size=len(budgets))
     if rows or first is None:
         return Main(rows, False, primary)
     return Main(compare(runs, first, first.families[0]), True, first)

@@ -9,6 +9,7 @@ from itertools import pairwise
 from studies.cells import (
     FORMER,
     FREEZE,
+    NEW,
     NO_TEST,
     PRETRAINED,
     SCRATCH,
@@ -86,6 +87,8 @@ class Extent:
     """How much of the protocol is run on a data set.
 
     Args:
+        first: the first seed of primary cells, and of those that are compared with them at all
+            labels; the other cells' is 0.
         seeds: of primary cells, and of the factorial's, whose family is large.
         few: seeds of other exploratory cells: eight pairs can decide a family of six comparisons
             after Holm's correction, six pairs none of two.
@@ -95,6 +98,7 @@ class Extent:
         widths: of other nets, each with its number of seeds.
     """
 
+    first: int
     seeds: int
     few: int
     small: tuple[float, ...]
@@ -112,7 +116,9 @@ def protocol_blocks(round_: Round, extent: Extent) -> tuple[Block, ...]:
             "primary",
             "Does pretraining help?",
             round_,
-            round_.cells((SCRATCH, PRETRAINED), dict.fromkeys(round_.budgets, extent.seeds)),
+            round_.cells(
+                (SCRATCH, PRETRAINED), dict.fromkeys(round_.budgets, extent.seeds), extent.first
+            ),
             (((PRETRAINED, SCRATCH),),),
         ),
         Block(
@@ -134,14 +140,20 @@ def protocol_blocks(round_: Round, extent: Extent) -> tuple[Block, ...]:
             "compute",
             "And if training from scratch gets the pretraining's compute?",
             round_,
-            round_.cells((SAME_COMPUTE,), dict.fromkeys(extent.costly, min(extent.few, 3))),
+            round_.cells(
+                (SAME_COMPUTE,), dict.fromkeys(extent.costly, min(extent.few, 3)), extent.first
+            ),
             (((SAME_COMPUTE, SCRATCH), (PRETRAINED, SAME_COMPUTE)),),
         ),
         Block(
             "wide",
             "Does it hold for wider nets?",
             round_,
-            tuple(cell for pair, seeds in nets for cell in round_.cells(pair, {1.0: seeds})),
+            tuple(
+                cell
+                for pair, seeds in nets
+                for cell in round_.cells(pair, {1.0: seeds}, extent.first)
+            ),
             (tuple((pretrained, scratch) for (scratch, pretrained), _ in nets),),
         ),
     )
@@ -180,6 +192,13 @@ SEARCHED = {0.001: (500, {}, {}), 0.003: (250, {}, {}), 0.01: (100, {}, {}), 0.0
 SEARCH_SEEDS = (100, 101)
 SMALL_BUDGETS = (0.001, 0.003, 0.01)
 FASHION_PROTOCOL = Round({"validations": 5}, steps(PROTOCOL))
+AGAIN_BLOCK = Block(
+    "again",
+    "Does it repeat, with other seeds and on another machine?",
+    FASHION_PROTOCOL,
+    FASHION_PROTOCOL.cells((SCRATCH, PRETRAINED), dict.fromkeys(SMALL_BUDGETS, SEEDS)),
+    (((PRETRAINED, SCRATCH),),),
+)
 # What else was tried in pretraining, at the best of what was searched.
 FASHION_TRIED = Round({"validations": 1, **NO_TEST}, steps(PROTOCOL))
 TRIED_BLOCK = Block(
@@ -200,8 +219,9 @@ FASHION = Study(
     blocks=(
         *protocol_blocks(
             FASHION_PROTOCOL,
-            Extent(SEEDS, 8, SMALL_BUDGETS, (0.01, 0.1, 1.0), {0.5: 3, 1.0: 3}),
+            Extent(NEW, SEEDS, 8, SMALL_BUDGETS, (0.01, 0.1, 1.0), {0.5: 3, 1.0: 3}),
         ),
+        AGAIN_BLOCK,
         TRIED_BLOCK,
         ROUND_1_BLOCK,
         ABLATION_BLOCK,
@@ -215,6 +235,6 @@ DIGITS = Study(
     protocol=DIGITS_PROTOCOL,
     search=Round({"validations": 1, **SMALL_DIGITS, **NO_TEST}, steps({0.1: (20, {}, {})})),
     search_seeds=(100,),
-    blocks=protocol_blocks(DIGITS_PROTOCOL, Extent(2, 1, (0.1,), (1.0,), {0.2: 1})),
+    blocks=protocol_blocks(DIGITS_PROTOCOL, Extent(0, 2, 1, (0.1,), (1.0,), {0.2: 1})),
 )
 STUDIES = {"fashion": FASHION, "digits": DIGITS}

@@ -39,7 +39,7 @@ def answer(runs: Runs) -> dict[str, Any] | None:
     if not main.rows:
         return None
     study = study_of(runs)
-    return {"rows": main.rows, "first_round": main.is_first_round, "seeds": study.seeds}
+    return {"rows": main.rows, "first_round": main.is_first_round, "seeds": len(study.seeds)}
 
 
 def study_page(runs: Runs, img_dir: str) -> str:
@@ -100,7 +100,7 @@ def primary_rows(runs: Runs, study: Study) -> list[dict[str, Any]]:
     """A row for each of the protocol's label budgets; `compared` is None before it has pairs."""
     primary = study.blocks[0]
     family = primary.families[0]
-    found = compare(runs, primary, family, study.seeds, len(primary.round.budgets))
+    found = compare(runs, primary, family, len(study.seeds), len(primary.round.budgets))
     by_budget = {row.budget: row for row in found}
     arms = (SCRATCH, PRETRAINED)
     return [

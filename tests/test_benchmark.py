@@ -14,9 +14,11 @@ from torch import nn
 
 from batches import Batches, Normalisation
 from benchmark import command, main, parse_args
-from benchmarks import accuracy, contenders, growth, measurement, peers
+from benchmarks import accuracy, card, contenders, growth, measurement, peers
 from benchmarks.contenders import Stopwatch, bare_step, flops_per_image, our_loop
 from benchmarks.measured import (
+    Card,
+    CardPoint,
     Growth,
     Measured,
     Point,
@@ -609,3 +611,46 @@ def test_the_page_says_what_an_epoch_costs(grown, tmp_path):
     assert "growth.png" not in benchmark_page(Measured(), "img")
     draw_benchmark(Measured(growth=grown), tmp_path)
     assert (tmp_path / "growth.png").stat().st_size > 10_000
+
+
+def test_a_graphics_card_is_asked_for(fails):
+    if torch.cuda.is_available():
+        pytest.skip("there is one here")
+    assert "--graphics-card needs one" in fails(main, *SMALL, "--graphics-card")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no graphics card here")
+def test_a_graphics_card_is_measured(monkeypatch):
+    monkeypatch.setattr(card, "RUNS", (2,))
+    recipe = ClassifierRecipe(dataset="digits", width=0.1)
+    compute, turns = set_up_compute("cuda", "fp32"), Turns(rounds=2, steps=2)
+    found = card.measure_card({"net": recipe}, Machine(), turns, "data", compute, "")
+    assert [(point.graphs, point.runs) for point in found.points] == [
+        (True, 1),
+        (False, 1),
+        (True, 2),
+    ]
+    assert found.repeats == {"net": True}
+
+
+def test_the_page_says_what_a_graphics_card_does(throughput):
+    forms = ((True, 1, (0.0005, 0.0004)), (False, 1, (0.002, 0.003)), (True, 4, (0.0002, 0.0002)))
+    points = [
+        CardPoint(model="classifier", graphs=graphs, runs=runs, seconds_per_image=list(seconds))
+        for graphs, runs, seconds in forms
+    ]
+    measured = Card(
+        command="python benchmark.py --graphics-card",
+        environment=structs.replace(throughput.environment, accelerator="a card"),
+        recipes={"classifier": ClassifierRecipe()},
+        turns=Turns(rounds=2, steps=10),
+        train_images=1000,
+        points=points,
+        warm_up={"classifier": 0.25},
+        repeats={"classifier": True},
+    )
+    page = benchmark_page(Measured(card=measured), "img")
+    assert "| steps replayed from CUDA graphs | 4.5 (4.0–5.0) |" in page
+    assert "| each kernel launched by itself | 25.0 (20.0–30.0) |" in page
+    assert "| 4 runs at a time, a run's share | 2.0 (2.0–2.0) |" in page
+    assert "a card" in page

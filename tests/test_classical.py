@@ -151,8 +151,8 @@ def test_only_what_was_not_tried_is_tried(measured, tmp_path):
 
 def test_a_budget_with_too_many_images_is_left_out(tmp_path):
     measurement = Measurement(FEW, tmp_path)
-    assert measurement.missing(replace(BASELINES[2], most_images=219), 1.0, 2) == []
-    assert measurement.missing(replace(BASELINES[2], most_images=220), 1.0, 2) == [0, 1]
+    assert measurement.missing(replace(BASELINES[2], most_images=219), 1.0, (0, 7)) == []
+    assert measurement.missing(replace(BASELINES[2], most_images=220), 1.0, (0, 7)) == [0, 7]
 
 
 def test_a_damaged_file_is_named(tmp_path):
