@@ -66,14 +66,14 @@ def wider(width: float) -> tuple[Arm, Arm]:
 # ------------------------------------------------------------------ the protocol
 
 SMALL = {"batch_size": 32, "learning_rate": 2e-3}
-FAST, SLOW = ({"batch_size": 16, "learning_rate": rate} for rate in (4e-3, 1e-3))
+FAST, MIDDLE, SLOW = ({"batch_size": 16, "learning_rate": rate} for rate in (4e-3, 2e-3, 1e-3))
 # Label budget: epochs, and how each arm takes its steps, from scratch and pretrained. Below 10 %
-# they are the best of the search on validation; at 3 %, which it has not reached, a guess.
+# they are the best of the search on validation.
 PROTOCOL = {
     0.001: (500, FAST | {"epochs": 2000}, SLOW),
     0.003: (250, FAST, SLOW | {"epochs": 500}),
     0.01: (100, FAST | {"epochs": 400}, SLOW | {"epochs": 50}),
-    0.03: (60, SMALL, SMALL),
+    0.03: (60, MIDDLE, SLOW),
     0.1: (30, USUAL, USUAL),
     0.3: (15, USUAL, USUAL),
     1.0: (10, USUAL, USUAL),
