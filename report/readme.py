@@ -80,9 +80,9 @@ def readme_parts(runs: Runs, answer: dict[str, Any] | None, img_dir: str) -> dic
 
 
 def experiment(pairs: Pairs, autoencoders: list[FinishedRun]) -> dict[str, Any]:
-    """What the original experiment's section says; other seeds' autoencoders are left out."""
+    """What the original experiment's section says; other seeds' autoencoders tell costs alone."""
     first = pairs.control[0]
-    autoencoders = [run for run in autoencoders if run.seed in pairs.seeds]
+    own = [run for run in autoencoders if run.seed in pairs.seeds]
     few = len(pairs) < MIN_PAIRS  # for a claim over seeds
     judged = judged_classes(pairs)
     rows = class_rows(pairs, judged)
@@ -101,7 +101,7 @@ def experiment(pairs: Pairs, autoencoders: list[FinishedRun]) -> dict[str, Any]:
         "minutes": core_minutes(pairs.control + pairs.treated),
         "pretraining_minutes": core_minutes(autoencoders),
         "data": first.config.data,
-        "places": places(pairs.control + pairs.treated + autoencoders),
+        "places": places(pairs.control + pairs.treated + own),
     }
 
 

@@ -1,6 +1,6 @@
 """Finished runs: found by what their config.json says, read once, checked where they are read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -195,14 +195,21 @@ def class_accuracy(k: int) -> Callable[[FinishedRun], float | None]:
     return lambda run: run.metrics.test.per_class[k].accuracy
 
 
-def core_seconds(run: FinishedRun) -> float:
-    """What training and validation took, in seconds of one processor core."""
-    return sum(run.history["seconds"]) * run.config.environment.threads
+def core_seconds(run: FinishedRun) -> float | None:
+    """What training and validation took, in seconds of one processor core.
+
+    None for a run on another device, which many runs may have shared.
+    """
+    environment = run.config.environment
+    if environment.device != "cpu":
+        return None
+    return sum(run.history["seconds"]) * environment.threads
 
 
-def core_minutes(runs: list[FinishedRun]) -> float:
+def core_minutes(runs: Iterable[FinishedRun]) -> float | None:
     """Of one processor core, the median over the runs: one that had to share its core counts less.
 
-    0 where there is none.
+    None where no run was on a processor.
     """
-    return float(np.median([core_seconds(run) for run in runs])) / 60 if runs else 0.0
+    known = [seconds for run in runs if (seconds := core_seconds(run)) is not None]
+    return float(np.median(known)) / 60 if known else None

@@ -32,7 +32,8 @@ def facts(run: FinishedRun) -> dict[str, object]:
         row |= {f"encoder_{name}": value for name, value in options.items()}
     row |= {f"data_{name}": value for name, value in asdict(run.config.data).items()}
     row |= {name: one_line(value) for name, value in asdict(run.config.environment).items()}
-    row["core_seconds"] = round(core_seconds(run), 1)
+    seconds = core_seconds(run)
+    row["core_seconds"] = None if seconds is None else round(seconds, 1)
     row |= {"valid_loss": metrics.valid.loss, "valid_accuracy": metrics.valid.accuracy}
     if test := metrics.test:
         row |= {"test_loss": test.loss, "test_accuracy": test.accuracy}

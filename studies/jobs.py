@@ -5,6 +5,7 @@ script's, bit for bit, on the same machine and thread count.
 """
 
 import io
+import os
 import signal
 import threading
 import time
@@ -113,7 +114,8 @@ class Estimate:
         self.rates: dict[tuple, list[tuple[float, float]]] = {}  # passes, core seconds a pass
         for found in runs.values():
             for run in found:
-                self.add(Job(run.setup, run.folder.parent.parent), core_seconds(run))
+                if seconds := core_seconds(run):
+                    self.add(Job(run.setup, run.folder.parent.parent), seconds)
 
     def add(self, job: Job, seconds: float) -> None:
         self.by_name.setdefault(job.setup.name, []).append(seconds)
@@ -194,7 +196,7 @@ class Outcome:
 
 def do(job: Job, place: Place) -> Outcome:
     """Do the run in this process; whatever happens to it is the outcome."""
-    if place.study is not None:
+    if place.study not in (None, os.getpid()):  # with one run at a time, it is the study's
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches both; the study says so
         end_with(place.study)
     started = time.perf_counter()

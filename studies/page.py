@@ -80,10 +80,20 @@ def study_page(runs: Runs, img_dir: str) -> str:
         margin=MARGIN,
         significance=SIGNIFICANCE,
         fewest=MIN_PAIRS,
-        total={"runs": len(everything), "hours": sum(map(core_seconds, everything)) / 3600},
+        total=total(everything),
         data=everything[0].config.data if everything else None,
         places=places(everything),
     )
+
+
+def total(everything: list[FinishedRun]) -> dict[str, float]:
+    """How many runs there are, and what those on a processor took."""
+    known = [seconds for run in everything if (seconds := core_seconds(run)) is not None]
+    return {
+        "on_cpu": len(known),
+        "elsewhere": len(everything) - len(known),
+        "hours": sum(known) / 3600,
+    }
 
 
 def by_verdict(rows: list[Compared]) -> dict[str, list[Compared]]:

@@ -117,7 +117,7 @@ def row(name: str, run: FinishedRun, of: Callable, whole: FinishedRun) -> dict[s
         "name": name,
         "accuracy": of(run),
         "change": None if run is whole else of(run) - reference,
-        "seconds": core_seconds(run) / run.setup.recipe.epochs,
+        "seconds": seconds / run.setup.recipe.epochs if (seconds := core_seconds(run)) else None,
         "error": (reference * (1 - reference) / whole.config.data.valid_images) ** 0.5,
     }
 

@@ -345,21 +345,28 @@ def digits_data():
     return replace(DATA, name="digits", digest=load_dataset("digits", "").digest)
 
 
-# Two runs that last for hours.
-LONG_STUDY = """
+# Two runs, of so many epochs, so many at a time.
+OWN_STUDY = """
 import sys
 from studies import cells, grid
 from study import main
-round_ = cells.Round(
-    {"dataset": "digits", "width": 0.1, "epochs": 100_000, "validations": 100_000},
-    {0.1: ({}, {})},
-)
-long = round_.cells((cells.SCRATCH,), {0.1: 2})
-block = cells.Block("primary", "?", round_, long)
+runs_dir, epochs, jobs = sys.argv[1:]
+epochs = int(epochs)
+options = {"dataset": "digits", "width": 0.1, "epochs": epochs, "validations": epochs}
+round_ = cells.Round(options, {0.1: ({}, {})})
+block = cells.Block("primary", "?", round_, round_.cells((cells.SCRATCH,), {0.1: 2}))
 search = cells.Round({}, {})
 grid.STUDIES["digits"] = cells.Study("demo/runs", round_, search, (), (block,))
-main(["--dataset", "digits", "--blocks", "primary", "--jobs", "2", "--runs-dir", sys.argv[1]])
+main(["--dataset", "digits", "--blocks", "primary", "--jobs", jobs, "--runs-dir", runs_dir])
 """
+
+
+def test_one_run_at_a_time_is_done_by_the_study_itself(tmp_path):
+    """It must not take itself for a worker whose study has gone."""
+    command = [sys.executable, "-c", OWN_STUDY, str(tmp_path), "30", "1"]
+    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "[2/2] baseline-digits" in done.stdout
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
@@ -367,7 +374,7 @@ main(["--dataset", "digits", "--blocks", "primary", "--jobs", "2", "--runs-dir",
 def test_workers_end_with_the_study(tmp_path, sent):
     # A shell's background jobs ignore Ctrl-C, and so would what they start.
     heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
-    command = [sys.executable, "-c", heard + LONG_STUDY, str(tmp_path)]
+    command = [sys.executable, "-c", heard + OWN_STUDY, str(tmp_path), "100000", "2"]
     heard_of = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=HERE, **heard_of) as process:
         try:
@@ -634,6 +641,20 @@ def test_core_seconds(tmp_path):
     (run,) = find_runs(tmp_path)[cell.name]
     assert read_json(folder / "config.json", Config[Setup]).environment.threads == 2
     assert core_seconds(run) == 120
+
+
+def test_what_a_graphics_card_took_is_no_cost(tmp_path):
+    """A run there counts by what a run with such batches takes on a processor."""
+    card = replace(ENVIRONMENT, device="cuda", accelerator="a card")
+    cell = PRIMARY.cell(SCRATCH, 1.0)
+    write_run(tmp_path, cell.setup(cell.seeds[0]), environment=card)
+    assert costs(find_runs(tmp_path), PRIMARY) == []
+    write_run(tmp_path, ROUND_1.cell(SCRATCH, 0.1).setup(0))  # 120 s for 30 epochs
+    (cost,) = costs(find_runs(tmp_path), PRIMARY)
+    assert cost.total == pytest.approx(120 / 30 * 10 / 60)
+    page = study_page(find_runs(tmp_path), "img")
+    assert "1 finished runs together took 0.0 hours of one processor core" in page
+    assert "1 more\nwere made on a graphics card" in page
 
 
 def test_other_pretrainings_are_told_by_validation(tmp_path):
