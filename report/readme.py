@@ -60,7 +60,8 @@ def readme_parts(runs: Runs, answer: dict[str, Any] | None, img_dir: str) -> dic
             each with `budget` (a share of the labels), `epochs`, `scratch` and `pretrained` (the
             test accuracies of the paired seeds), `judged` (`metrics.Judged`, corrected for the
             family that the rows are) and `is_tested` (whether there are pairs enough); and
-            `first_round`, whether the rows are older than the protocol. None without a pair.
+            `other_seeds`, whether their seeds are not the protocol's; `longer`, by label budget,
+            the test accuracies of scratch with the pretraining's compute. None without a pair.
         img_dir: the pictures' folder, as seen from README.
     """
     job = main_job(runs)
@@ -73,16 +74,20 @@ def readme_parts(runs: Runs, answer: dict[str, Any] | None, img_dir: str) -> dic
         too_few=[row.budget for row in answer["rows"] if not row.is_tested] if answer else [],
         fewest=MIN_PAIRS,
         margin=MARGIN,
-        experiment=experiment(pairs, job["autoencoder"]) if len(pairs) else None,
+        experiment=experiment(pairs, job) if len(pairs) else None,
         networks=networks(pairs),
         img=img_dir,
     )
 
 
-def experiment(pairs: Pairs, autoencoders: list[FinishedRun]) -> dict[str, Any]:
-    """What the original experiment's section says; other seeds' autoencoders tell costs alone."""
+def experiment(pairs: Pairs, job: dict[str, list[FinishedRun]]) -> dict[str, Any]:
+    """What the original experiment's section says.
+
+    Args:
+        job: the main job's runs by their kind; those of other seeds only tell what a run takes.
+    """
     first = pairs.control[0]
-    own = [run for run in autoencoders if run.seed in pairs.seeds]
+    autoencoders = [run for run in job["autoencoder"] if run.seed in pairs.seeds]
     few = len(pairs) < MIN_PAIRS  # for a claim over seeds
     judged = judged_classes(pairs)
     rows = class_rows(pairs, judged)
@@ -98,10 +103,10 @@ def experiment(pairs: Pairs, autoencoders: list[FinishedRun]) -> dict[str, Any]:
         "original": original(pairs),
         "calibration": calibration_errors(pairs),
         "speed": [float(np.mean(arm)) for arm in pairs.epochs_to_goal()],
-        "minutes": core_minutes(pairs.control + pairs.treated),
-        "pretraining_minutes": core_minutes(autoencoders),
+        "minutes": core_minutes(job["baseline"] + job["pretrained"]),
+        "pretraining_minutes": core_minutes(job["autoencoder"]),
         "data": first.config.data,
-        "places": places(pairs.control + pairs.treated + own),
+        "places": places(pairs.control + pairs.treated + autoencoders),
     }
 
 

@@ -5,7 +5,7 @@ label budget, and `recipes.Setup` makes the folder's name from both.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -16,6 +16,7 @@ from recipes import AutoencoderRecipe, ClassifierRecipe, EncoderSource, Setup
 Options = dict[str, object]
 UNKNOWN = "0" * 64  # the digest of weights that are not there yet
 SEEDS = 10  # paired seeds of a primary cell
+EVERY_SEED = range(2**32)
 NEW = 10  # the first seed that no run of the first round has used
 
 
@@ -51,7 +52,7 @@ class Cell:
 
     arm: Arm
     recipe: ClassifierRecipe
-    seeds: tuple[int, ...] = ()
+    seeds: Sequence[int] = ()
 
     @property
     def budget(self) -> float:

@@ -1,12 +1,12 @@
 """What the study compares: arms beside other arms at a label budget, judged family by family."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from metrics import MIN_PAIRS, Judged, equivalence_p, holm, verdict
 from report.pairs import Pairs
 from report.runs import FinishedRun, Runs
-from studies.cells import Arm, Block, Cell, Family, Study
+from studies.cells import EVERY_SEED, Arm, Block, Cell, Family, Study
 from studies.grid import STUDIES
 
 
@@ -109,19 +109,26 @@ def judge(family: list[Pairs], fewest: int, size: int) -> list[Judged]:
 
 @dataclass(frozen=True, eq=False)
 class Main:
-    """The comparison that answers the question: pretrained less from scratch, by label budget."""
+    """The comparison that answers the question: pretrained less from scratch, by label budget.
+
+    Args:
+        other_seeds: whether its pairs are of seeds that are not the protocol's.
+    """
 
     rows: list[Compared]
-    is_first_round: bool
+    other_seeds: bool
     block: Block
 
 
 def main_comparison(runs: Runs) -> Main:
-    """The protocol's primary family as soon as it has pairs, else the first round's."""
+    """The protocol's primary family; over whatever seeds there are, if none is the protocol's."""
     study = study_of(runs)
-    primary, first = study.blocks[0], study.block("round1")
-    budgets = primary.round.budgets
-    rows = compare(runs, primary, primary.families[0], fewest=len(study.seeds), size=len(budgets))
-    if rows or first is None:
-        return Main(rows, False, primary)
-    return Main(compare(runs, first, first.families[0]), True, first)
+    primary = study.blocks[0]
+    any_seeds = tuple(replace(cell, seeds=EVERY_SEED) for cell in primary.cells)
+    for block in (primary, replace(primary, cells=any_seeds)):
+        rows = compare(
+            runs, block, block.families[0], fewest=len(study.seeds), size=len(block.round.budgets)
+        )
+        if rows:
+            return Main(rows, block is not primary, block)
+    return Main([], False, primary)

@@ -32,14 +32,23 @@ RESAMPLES = 1000  # of seeds and images
 def answer(runs: Runs) -> dict[str, Any] | None:
     """What README's first screen says; None without a pair.
 
-    `rows` are `Compared`, one a label budget; `first_round` says that they are not the protocol's
-    yet; `seeds` is what a complete cell of the protocol has.
+    `rows` are `Compared`, one a label budget; `other_seeds` says that theirs are not the
+    protocol's; `longer` is the test accuracies, by label budget, of scratch with the pretraining's
+    compute on top; `seeds` is how many a complete cell of the protocol has.
     """
     main = main_comparison(runs)
     if not main.rows:
         return None
     study = study_of(runs)
-    return {"rows": main.rows, "first_round": main.is_first_round, "seeds": len(study.seeds)}
+    longer = {
+        row["budget"]: row["more"].accuracies for row in cost_rows(runs, main.block) if row["more"]
+    }
+    return {
+        "rows": main.rows,
+        "other_seeds": main.other_seeds,
+        "longer": longer,
+        "seeds": len(study.seeds),
+    }
 
 
 def study_page(runs: Runs, img_dir: str) -> str:

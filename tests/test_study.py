@@ -23,7 +23,7 @@ from report.pairs import epochs_to
 from report.runs import core_seconds, find_runs
 from studies import first_round, grid
 from studies.cells import PRETRAINED, SCRATCH, Arm, Block, Cell, Round, Study
-from studies.comparisons import compare, main_comparison
+from studies.comparisons import compare
 from studies.costs import costs
 from studies.extra import CLASSICAL, PROBES
 from studies.first_round import (
@@ -454,7 +454,7 @@ def write_pairs(runs_dir, seeds, wrong, budget=0.1, block_=ROUND_1_BLOCK):
 
 
 def row_of(runs_dir, budget=0.1):
-    (row,) = main_comparison(find_runs(runs_dir)).rows
+    (row,) = compare(find_runs(runs_dir), ROUND_1_BLOCK, ROUND_1_BLOCK.families[0])
     assert row.budget == budget
     return row
 
@@ -479,20 +479,24 @@ def test_a_claim_needs_seeds_and_a_clear_difference(tmp_path):
 def test_verdicts_are_corrected_for_their_family(tmp_path):
     for budget, wrong in ((0.01, 20), (0.1, 40), (1.0, 40)):
         write_pairs(tmp_path, 6, lambda seed, wrong=wrong: wrong + 2 * (seed % 2), budget)
-    rows = answer(find_runs(tmp_path))["rows"]
+    rows = compare(find_runs(tmp_path), ROUND_1_BLOCK, ROUND_1_BLOCK.families[0])
     assert [row.budget for row in rows] == [0.01, 0.1, 1.0]
     assert rows[0].judged.difference.p == 2 / 2**6
     assert rows[0].judged.p == 3 * 2 / 2**6
     assert {row.judged.verdict for row in rows} == {"undecided"}
 
 
-def test_the_protocol_takes_over_from_the_first_round(tmp_path):
-    write_pairs(tmp_path, 10, lambda seed: 20, 0.1)
-    assert answer(find_runs(tmp_path))["first_round"]
+def test_the_protocols_seeds_are_the_answer_as_soon_as_there_are_any(tmp_path):
+    for arm in (SCRATCH, PRETRAINED):
+        write_run(tmp_path, PRIMARY.cell(arm, 1.0).setup(4321))
+    found = answer(find_runs(tmp_path))
+    assert found["other_seeds"]
+    assert [(row.budget, row.judged.verdict) for row in found["rows"]] == [(1.0, "undecided")]
+    assert "other seeds" in study_page(find_runs(tmp_path), "img")
     write_pairs(tmp_path, 9, lambda seed: 20, 0.001, PRIMARY)
     write_pairs(tmp_path, 10, lambda seed: 20, 0.1, PRIMARY)
     found = answer(find_runs(tmp_path))
-    assert not found["first_round"]
+    assert not found["other_seeds"]
     incomplete, complete = found["rows"]
     assert (incomplete.budget, incomplete.judged.verdict) == (0.001, "undecided")
     # One of seven, of which the others count as p = 1.
@@ -542,15 +546,16 @@ def test_epochs_to_an_accuracy(tmp_path, goal, epochs):
     assert epochs_to(run, goal) == pytest.approx(epochs)
 
 
-def test_the_page_shows_the_first_round(tmp_path):
+def test_the_page_shows_both_rounds(tmp_path):
     runs_dir = tmp_path / "runs"
-    write_pairs(runs_dir, 6, lambda seed: 20)
-    write_pairs(runs_dir, 2, lambda seed: 20, budget=1.0)
+    for block_ in (ROUND_1_BLOCK, PRIMARY):
+        write_pairs(runs_dir, 6, lambda seed: 20, 0.1, block_)
+        write_pairs(runs_dir, 2, lambda seed: 20, 1.0, block_)
     for seed in range(6):
-        write_run(runs_dir, ROUND_1.cell(PRETRAINED_1, 0.1).pretraining(seed))
-    # The search's, which no classifier of the round started from: ten times as dear.
+        write_run(runs_dir, PRIMARY.cell(PRETRAINED, 0.1).pretraining(seed))
+    # Ten times as dear, as on a busy machine.
     dear = replace(ENVIRONMENT, threads=20)
-    write_run(runs_dir, ROUND_1.cell(PRETRAINED_1, 0.1).pretraining(100), environment=dear)
+    write_run(runs_dir, PRIMARY.cell(PRETRAINED, 0.1).pretraining(100), environment=dear)
     pages = {"--readme": "README.md", "--study-page": "STUDY.md", "--results": "results.csv"}
     options = [word for name, file in pages.items() for word in (name, str(tmp_path / file))]
     folders = ["--runs-dir", str(runs_dir), "--img-dir", str(tmp_path / "img")]
@@ -559,7 +564,7 @@ def test_the_page_shows_the_first_round(tmp_path):
     assert "| from scratch | 79.50 ± 0.45 (6) | 79.75 ± 0.35 (2) |" in text
     assert "| pretrained | from scratch | 10 % | 6 | +10.50 |" in text
     assert "| too few seeds |" in text
-    assert "All 23 finished runs together took 1.1 hours" in text  # of 60 s on 2 threads
+    assert "39 finished runs together took 1.6 hours" in text  # of 60 s on 2 threads
     drawn = {path.name for path in (tmp_path / "img").iterdir()}
     pictures = ("label_efficiency", "gain", "learning_speed", "class_differences", "cost")
     assert {f"{picture}.png" for picture in pictures} <= drawn
@@ -615,9 +620,9 @@ def test_the_search_is_told_trial_by_trial(tmp_path):
 
 
 def test_what_was_measured_beside_the_runs(tmp_path):
-    write_pairs(tmp_path, 6, lambda seed: 20)
+    write_pairs(tmp_path, 6, lambda seed: 20, 0.1, PRIMARY)
     classical = {"name": "HOG | SVM", "label_fraction": 0.1, "core_seconds": 3}
-    accuracies = {str(seed): 0.88 for seed in range(6)}
+    accuracies = {str(seed): 0.88 for seed in PRIMARY.cells[0].seeds[:6]}
     write_json(tmp_path / CLASSICAL, [classical | {"test_accuracy": accuracies}])
     probe = {"encoder": "random", "stage": "3", "probe": "k-NN", "label_fraction": 0.01}
     write_json(tmp_path / PROBES, [probe | {"test_accuracy": {"0": 0.5}}])
