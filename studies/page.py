@@ -127,6 +127,7 @@ def primary_rows(runs: Runs, study: Study) -> list[dict[str, Any]]:
             "budget": budget,
             "compared": by_budget.get(budget),
             "recipes": [primary.cell(arm, budget).recipe for arm in arms],
+            "pretraining": primary.cell(PRETRAINED, budget).pretraining(0).recipe,
         }
         for budget in primary.round.budgets
     ]
