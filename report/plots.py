@@ -121,10 +121,22 @@ def plot_column(axes: Axes, runs: list[FinishedRun], column: str, style: dict) -
 
 
 def common_history(runs: list[FinishedRun], column: str) -> tuple[list[float], np.ndarray]:
-    """The epochs at which all of the runs were measured, and the column there (runs, epochs)."""
-    by_epoch = [dict(zip(run.history["epoch"], run.history[column], strict=True)) for run in runs]
-    epochs = sorted(set.intersection(*(set(measured) for measured in by_epoch)))
-    return epochs, np.array([[measured[epoch] for epoch in epochs] for measured in by_epoch])
+    """The epochs at which all of the runs were measured, and the column there (runs, epochs).
+
+    A train loss, a mean since the row before, becomes the mean since the last of these epochs.
+    """
+    epochs = sorted(set.intersection(*(set(run.history["epoch"]) for run in runs)))
+    values = []
+    for run in runs:
+        rows = np.isin(run.history["epoch"], epochs)
+        measured = np.array(run.history[column])
+        if column == "train_loss":
+            lengths = np.diff(run.history["epoch"], prepend=0)
+            sums = np.cumsum(measured * lengths)[rows]
+            values.append(np.diff(sums, prepend=0) / np.diff(epochs, prepend=0))
+        else:
+            values.append(measured[rows])
+    return epochs, np.array(values)
 
 
 def draw_arms(pairs: Pairs, path: Path) -> None:

@@ -553,9 +553,13 @@ def test_pictures_of_images(data_dir, runs_dir, tmp_path, capsys):
 def test_curves_take_the_epochs_that_all_seeds_have(runs_dir):
     write_run(runs_dir, scratch(0), history={1: 0.1, 2: 0.2, 3: 0.3, 4: 0.4})
     write_run(runs_dir, scratch(1), history={2: 0.6, 4: 0.8})
-    epochs, values = common_history(find_runs(runs_dir)["baseline"], "valid_accuracy")
+    found = find_runs(runs_dir)["baseline"]
+    epochs, values = common_history(found, "valid_accuracy")
     assert epochs == [2, 4]
     assert values.tolist() == [[0.2, 0.4], [0.6, 0.8]]
+    # A train loss, here one less the accuracy, is a mean over the epochs since the row before.
+    losses = common_history(found, "train_loss")[1]
+    assert losses == pytest.approx(np.array([[0.85, 0.65], [0.4, 0.2]]))
 
 
 def test_a_difference_is_treated_less_control(runs_dir):
