@@ -107,21 +107,22 @@ def measure_time_to_accuracy(args, compute) -> None:
 
 
 def measure_growth(args, compute) -> None:
-    from benchmarks import growth
+    from benchmarks.growth import measure_growth
 
-    machine, turns = take(args, Machine), take(args, Turns)
-    found = growth.measure_growth(
-        recipes(args), machine, turns, args.data_dir, compute, command(args)
-    )
-    show(keep(args, growth=found), "growth")
+    measure_part(args, compute, "growth", measure_growth)
 
 
 def measure_card(args, compute) -> None:
     from benchmarks.card import measure_card
 
+    measure_part(args, compute, "card", measure_card)
+
+
+def measure_part(args, compute, part: str, measure) -> None:
+    """Keep and show what `measure` finds, as the file's part and the page's block of that name."""
     machine, turns = take(args, Machine), take(args, Turns)
-    found = measure_card(recipes(args), machine, turns, args.data_dir, compute, command(args))
-    show(keep(args, card=found), "card")
+    found = measure(recipes(args), machine, turns, args.data_dir, compute, command(args))
+    show(keep(args, **{part: found}), part)
 
 
 def check(args, compute) -> None:

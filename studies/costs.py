@@ -49,13 +49,17 @@ def costs(runs: Runs, block: Block) -> list[Cost]:
         if budget in block.round.budgets
         for arm in arms
     ]
-    return [cost for cell in cells if (cost := cost_of(runs, cell))]
-
-
-def cost_of(runs: Runs, cell: Cell) -> Cost | None:
-    """None where the cell has no runs, or where nothing like them was run on a processor."""
-    classifiers, pretraining = runs_of(runs, cell), cell.pretraining(0)
     there = on_one_processor(runs)
+    return [cost for cell in cells if (cost := cost_of(runs, cell, there))]
+
+
+def cost_of(runs: Runs, cell: Cell, there: list[FinishedRun]) -> Cost | None:
+    """None where the cell has no runs, or where nothing like them was run on the processor.
+
+    Args:
+        there: what `on_one_processor` gives.
+    """
+    classifiers, pretraining = runs_of(runs, cell), cell.pretraining(0)
     an_image = image_seconds(there, cell.recipe)
     encoders = [run for run in there if pretraining and run.name == pretraining.name]
     encoding = core_minutes(encoders) if pretraining else 0.0
@@ -98,14 +102,14 @@ def image_seconds(there: list[FinishedRun], like: ClassifierRecipe) -> float | N
 
 def cost_rows(runs: Runs, block: Block) -> list[dict]:
     """By label budget, what both arms cost, and what scratch with as much compute reaches."""
-    rows = []
+    rows, there = [], on_one_processor(runs)
     (arms,) = block.families[0]
     for budget in BUDGETS:
         if budget not in block.round.budgets:
             continue
-        pretrained, scratch = (cost_of(runs, block.cell(arm, budget)) for arm in arms)
+        pretrained, scratch = (cost_of(runs, block.cell(arm, budget), there) for arm in arms)
         if scratch and pretrained:
-            more = cost_of(runs, block.cell(SAME_COMPUTE, budget))
+            more = cost_of(runs, block.cell(SAME_COMPUTE, budget), there)
             rows.append(
                 {"budget": budget, "scratch": scratch, "pretrained": pretrained, "more": more}
             )

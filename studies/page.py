@@ -18,11 +18,12 @@ from metrics import (
 )
 from report.markdown import render
 from report.pairs import QUICK
-from report.runs import FinishedRun, Runs, class_accuracy, core_seconds
-from studies.cells import PRETRAINED, SCRATCH, Study
-from studies.comparisons import Compared, Main, compare, main_comparison, study_of
+from report.runs import FinishedRun, Runs, accuracy, class_accuracy, core_seconds
+from studies.cells import PRETRAINED, SCRATCH, Block
+from studies.comparisons import Compared, Main, main_comparison, runs_of, study_of
 from studies.costs import USES, cost_rows
 from studies.extra import Extra, extra_of
+from studies.grid import SAME_COMPUTE
 from studies.search import unsettled
 from studies.sections import ablation_rows, pretrainings, round_1, search_tables, section
 
@@ -34,21 +35,17 @@ def answer(runs: Runs) -> dict[str, Any] | None:
 
     `rows` are `Compared`, one a label budget; `other_seeds` says that theirs are not the
     protocol's; `longer` is the test accuracies, by label budget, of scratch with the pretraining's
-    compute on top; `seeds` is how many a complete cell of the protocol has.
+    compute on top.
     """
     main = main_comparison(runs)
     if not main.rows:
         return None
-    study = study_of(runs)
     longer = {
-        row["budget"]: row["more"].accuracies for row in cost_rows(runs, main.block) if row["more"]
+        budget: [accuracy(run) for run in found]
+        for budget in main.block.budgets
+        if (found := runs_of(runs, main.block.cell(SAME_COMPUTE, budget)))
     }
-    return {
-        "rows": main.rows,
-        "other_seeds": main.other_seeds,
-        "longer": longer,
-        "seeds": len(study.seeds),
-    }
+    return {"rows": main.rows, "other_seeds": main.other_seeds, "longer": longer}
 
 
 def study_page(runs: Runs, img_dir: str) -> str:
@@ -65,7 +62,7 @@ def study_page(runs: Runs, img_dir: str) -> str:
         img=img_dir,
         main=main,
         by_verdict=by_verdict(main.rows),
-        primary=primary_rows(runs, study),
+        primary=primary_rows(main, study.blocks[0]),
         beside=[beside(row) for row in main.rows],
         trend=trend_of(main),
         learning=learning_rows(main),
@@ -115,12 +112,9 @@ def by_verdict(rows: list[Compared]) -> dict[str, list[Compared]]:
 # ------------------------------------------------------------------ the main comparison
 
 
-def primary_rows(runs: Runs, study: Study) -> list[dict[str, Any]]:
+def primary_rows(main: Main, primary: Block) -> list[dict[str, Any]]:
     """A row for each of the protocol's label budgets; `compared` is None before it has pairs."""
-    primary = study.blocks[0]
-    family = primary.families[0]
-    found = compare(runs, primary, family, len(study.seeds), len(primary.round.budgets))
-    by_budget = {row.budget: row for row in found}
+    by_budget = {} if main.other_seeds else {row.budget: row for row in main.rows}
     arms = (SCRATCH, PRETRAINED)
     return [
         {

@@ -662,6 +662,14 @@ def test_what_a_graphics_card_took_is_no_cost(tmp_path):
     assert "1 more\nwere made on a graphics card" in page
 
 
+def test_the_answer_tells_what_longer_training_gives_wherever_it_ran(tmp_path):
+    card = replace(ENVIRONMENT, device="cuda", accelerator="a card")
+    for arm, wrong in ((SCRATCH, 40), (PRETRAINED, 30), (grid.SAME_COMPUTE, 20)):
+        cell = PRIMARY.cell(arm, 1.0)
+        write_run(tmp_path, cell.setup(10), first_images_wrong(wrong), environment=card)
+    assert answer(find_runs(tmp_path))["longer"] == {1.0: [0.9]}
+
+
 def test_other_pretrainings_are_told_by_validation(tmp_path):
     block = FASHION.block("tried")
     for cell in block.cells[:3]:  # one pretraining, at three label budgets
