@@ -176,7 +176,8 @@ def oriented_gradients(images: Tensor) -> Tensor:
     angle = torch.atan2(down, across) * (ORIENTATIONS / torch.pi)  # opposite ones are the same
     lower = angle.floor()
     part, lower = angle - lower, lower.long()
-    votes = images.new_zeros(len(images), ORIENTATIONS, SIZE, SIZE)
+    # With a histogram's numbers side by side, all of it is more than twice as fast on a CPU.
+    votes = images.new_zeros(len(images), SIZE, SIZE, ORIENTATIONS).movedim(3, 1)
     votes.scatter_(1, lower % ORIENTATIONS, size * (1 - part))
     votes.scatter_(1, (lower + 1) % ORIENTATIONS, size * part)
     # A convolution: several times as fast on a CPU as average pooling.

@@ -87,8 +87,7 @@ class Extent:
     """How much of the protocol is run on a data set.
 
     Args:
-        first: the first seed of primary cells, and of those that are compared with them at all
-            labels; the other cells' is 0.
+        first: the first seed of primary cells, and of those that are compared with them.
         seeds: of primary cells, and of the factorial's, whose family is large.
         few: seeds of other exploratory cells.
         small: label budgets at which pretraining is looked into: the first and the last of them,
@@ -124,13 +123,14 @@ def protocol_blocks(round_: Round, extent: Extent) -> tuple[Block, ...]:
             "frozen",
             "Is the encoder good enough to stay as it is?",
             round_,
-            round_.cells((FROZEN,), dict.fromkeys(small, extent.seeds)),
+            round_.cells((FROZEN,), dict.fromkeys(small, extent.seeds), extent.first),
             (((FROZEN, SCRATCH), (FROZEN, PRETRAINED)),),
         ),
         Block(
             "former",
             "Is it better than the pretraining that was meant first?",
             round_,
+            # Of the first seeds, as the cells were that it is compared with when it was run.
             round_.cells((LONG_NORMALISED,), dict.fromkeys(small, min(extent.few, 3))),
             (((PRETRAINED, LONG_NORMALISED),),),
         ),
@@ -177,7 +177,9 @@ def pretraining_blocks(
             name,
             question,
             round_,
-            round_.cells(arms, dict.fromkeys(budgets, extent.seeds if family else extent.few)),
+            round_.cells(
+                arms, dict.fromkeys(budgets, extent.seeds if family else extent.few), extent.first
+            ),
             (family or tuple((arm, PRETRAINED) for arm in arms),),
         )
         for name, (question, arms, family) in questions.items()

@@ -96,6 +96,9 @@ def run_probes(
 ) -> None:
     """Measure what is missing of runs_dir/probes.json and the t-SNE; say which weights are missing.
 
+    Args:
+        seeds: the first so many of the study's.
+
     Raises:
         UserError: a kept file or weights are damaged.
     """
@@ -103,7 +106,7 @@ def run_probes(
     kept = ScoreFile(Path(runs_dir) / PROBES, Probe, "test_accuracy")
     with threadpool_limits(threads), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        for seed in range(seeds):
+        for seed in study.seeds[:seeds]:
             for name in NAMES:
                 wanted = all_facts(name, budgets)
                 todo = [facts for facts in wanted if seed not in kept.scores(**facts)]
@@ -139,13 +142,17 @@ def measure(
 
 
 def write_tsne(encoders: Encoders, path: Path) -> None:
-    """Keep the t-SNE of seed 0's last maps of the first test images, if all weights are there."""
-    if path.exists() or not all(encoders.is_there(name, 0) for name in TSNE_ENCODERS.values()):
+    """Keep the t-SNE of the last maps of the first test images, if all weights are there.
+
+    It is of the study's first seed.
+    """
+    seed = encoders.study.seeds[0]
+    if path.exists() or not all(encoders.is_there(name, seed) for name in TSNE_ENCODERS.values()):
         return
     images = encoders.dataset.test_images[:TSNE_IMAGES]
     positions = {}
     for key, name in TSNE_ENCODERS.items():
-        ((*_, maps),) = encoders.maps(name, 0, images)
+        ((*_, maps),) = encoders.maps(name, seed, images)
         positions[key] = TSNE(random_state=0).fit_transform(maps.numpy()).astype(np.float32)
     labels = encoders.dataset.test_labels[: len(images)].numpy()
     write_arrays(path, **positions, label=labels.astype(np.uint8))
