@@ -84,6 +84,7 @@ def page_texts(runs, measured, pages: Pages) -> dict[Path, str]:
     from report.pages import read_page, with_line_ends_of
     from report.readme import readme_parts
     from report.table import results_csv
+    from studies.comparisons import study_of
     from studies.page import answer, study_page
 
     def img_from(page: Path) -> str:
@@ -91,7 +92,7 @@ def page_texts(runs, measured, pages: Pages) -> dict[Path, str]:
 
     readme, study, speed = map(pages.path, ("readme", "study_page", "benchmark_page"))
     before = read_page(readme) if readme.exists() else NEW_README
-    parts = readme_parts(runs, answer(runs), img_from(readme))
+    parts = readme_parts(runs, study_of(runs).seeds, answer(runs), img_from(readme))
     whole = {study: study_page(runs, img_from(study)), pages.path("results"): results_csv(runs)}
     if measured:
         whole[speed] = benchmark_page(measured, img_from(speed))
@@ -105,10 +106,12 @@ def draw(runs, measured, img_dir: Path, data_dir: str) -> None:
     from benchmarks.plots import draw_benchmark
     from report.galleries import draw_images
     from report.plots import draw_report
+    from studies.comparisons import study_of
     from studies.plots import draw_study
 
-    draw_report(runs, img_dir)
-    draw_images(runs, img_dir, data_dir)
+    seeds = study_of(runs).seeds
+    draw_report(runs, seeds, img_dir)
+    draw_images(runs, seeds, img_dir, data_dir)
     draw_study(runs, img_dir)
     if measured:
         draw_benchmark(measured, img_dir)

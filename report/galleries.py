@@ -1,5 +1,6 @@
 """README's pictures of single images: examples, the most confident errors, reconstructions."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import matplotlib
@@ -19,9 +20,13 @@ GAP = 4
 MARGIN = 0.35  # inches for a picture's title
 
 
-def draw_images(runs: Runs, img_dir: Path, data_dir: str | Path) -> None:
-    """Draw README's pictures of single images of the main job."""
-    job = main_job(runs)
+def draw_images(runs: Runs, seeds: Collection[int], img_dir: Path, data_dir: str | Path) -> None:
+    """Draw README's pictures of single images of the main job.
+
+    Args:
+        seeds: as `main_job` takes them.
+    """
+    job = main_job(runs, seeds)
     pairs = Pairs.of(job["baseline"], job["pretrained"])
     if len(pairs):
         draw_galleries(pairs, img_dir, data_dir)

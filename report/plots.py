@@ -1,7 +1,7 @@
 """The pictures' look, and README's pictures: each function draws one from finished runs."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -75,9 +75,13 @@ def save(figure: Figure, path: Path) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def draw_report(runs: Runs, img_dir: Path) -> None:
-    """Draw README's curves and tables as pictures, and say which cannot be drawn."""
-    job = main_job(runs)
+def draw_report(runs: Runs, seeds: Collection[int], img_dir: Path) -> None:
+    """Draw README's curves and tables as pictures, and say which cannot be drawn.
+
+    Args:
+        seeds: as `main_job` takes them.
+    """
+    job = main_job(runs, seeds)
     for kind, style, suffix in (
         ("baseline", SCRATCH, ""),
         ("pretrained", PRETRAINED, "_pretrained"),

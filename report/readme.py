@@ -1,6 +1,6 @@
 """README's generated parts: the answer, the original experiment, the networks' sizes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar, get_args
 
@@ -52,10 +52,13 @@ class Row(NamedTuple):
     difference: Difference | None
 
 
-def readme_parts(runs: Runs, answer: dict[str, Any] | None, img_dir: str) -> dict[str, str]:
+def readme_parts(
+    runs: Runs, seeds: Collection[int], answer: dict[str, Any] | None, img_dir: str
+) -> dict[str, str]:
     """Markdown for each pair of README's markers, by the markers' name.
 
     Args:
+        seeds: the study's, which the main job's tables are of where it has any of them.
         answer: what `studies.page.answer` gives for the first screen: `rows`, one a label budget,
             each with `budget` (a share of the labels), `epochs`, `scratch` and `pretrained` (the
             test accuracies of the paired seeds), `judged` (`metrics.Judged`, corrected for the
@@ -64,7 +67,7 @@ def readme_parts(runs: Runs, answer: dict[str, Any] | None, img_dir: str) -> dic
             the test accuracies of scratch with the pretraining's compute. None without a pair.
         img_dir: the pictures' folder, as seen from README.
     """
-    job = main_job(runs)
+    job = main_job(runs, seeds)
     pairs = Pairs.of(job["baseline"], job["pretrained"])
     return render_blocks(
         "report",
@@ -74,7 +77,7 @@ def readme_parts(runs: Runs, answer: dict[str, Any] | None, img_dir: str) -> dic
         too_few=[row.budget for row in answer["rows"] if not row.is_tested] if answer else [],
         fewest=MIN_PAIRS,
         margin=MARGIN,
-        experiment=experiment(pairs, job) if len(pairs) else None,
+        experiment=experiment(pairs, main_job(runs)) if len(pairs) else None,
         networks=networks(pairs),
         img=img_dir,
     )

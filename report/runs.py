@@ -1,6 +1,6 @@
 """Finished runs: found by what their config.json says, read once, checked where they are read."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -162,10 +162,13 @@ def _of_seed_0(setup: Setup) -> Setup:
     return Setup(recipe=replace(setup.recipe, **usual), encoder=encoder)
 
 
-def main_job(runs: Runs) -> dict[str, list[FinishedRun]]:
+def main_job(runs: Runs, seeds: Collection[int] = ()) -> dict[str, list[FinishedRun]]:
     """The original experiment's runs by kind: all labels and the default recipes.
 
     They are of the first data set that has any, and each list may be empty.
+
+    Args:
+        seeds: only these, if runs of both classifiers are among them.
     """
     for dataset in get_args(Dataset):
         recipe, pretraining = ClassifierRecipe(dataset=dataset), AutoencoderRecipe(dataset=dataset)
@@ -178,7 +181,8 @@ def main_job(runs: Runs) -> dict[str, list[FinishedRun]]:
         found = {setup.kind: runs.get(setup.name, []) for setup in setups}
         if any(found.values()):
             break
-    return found
+    own = {kind: [run for run in of_kind if run.seed in seeds] for kind, of_kind in found.items()}
+    return own if own["baseline"] and own["pretrained"] else found
 
 
 def accuracy(run: FinishedRun) -> float:

@@ -101,7 +101,20 @@ def answer_of(runs) -> dict:
 
 def parts_of(runs_dir) -> dict[str, str]:
     runs = find_runs(runs_dir)
-    return readme_parts(runs, answer_of(runs), "img")
+    return readme_parts(runs, (), answer_of(runs), "img")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "says"), [((), "3 paired seeds"), ((1, 2, 3), "2 paired seeds"), ((7,), "3 paired")]
+)
+def test_the_tables_are_of_the_studys_seeds_where_it_has_any(runs_dir, seeds, says):
+    """So the first screen and the original experiment speak of the same runs."""
+    for seed, wrong in ((0, 40), (1, 20), (2, 20)):
+        write_run(runs_dir, scratch(seed), first_images_wrong(30))
+        write_run(runs_dir, pretrained(seed), first_images_wrong(wrong))
+    text = readme_parts(find_runs(runs_dir), seeds, None, "img")["experiment"]
+    assert says in text
+    assert ("+5.00 |" in text) == (2 in seeds)  # of 200 images, 10 more are right
 
 
 def test_figures_are_those_of_the_runs(report, runs_dir):
@@ -483,8 +496,8 @@ def test_results_are_a_row_a_run_and_a_column_a_fact(runs_dir):
 
 
 def draw_all(runs, img_dir, data_dir):
-    draw_report(runs, img_dir)
-    draw_images(runs, img_dir, data_dir)
+    draw_report(runs, (), img_dir)
+    draw_images(runs, (), img_dir, data_dir)
 
 
 def test_pictures(runs_dir, tmp_path):
@@ -512,7 +525,7 @@ def test_calibration_is_told_before_and_after_the_temperature(runs_dir, tmp_path
     for setup, wrong in ((scratch(), 20), (pretrained(), 10)):
         write_run(runs_dir, setup, first_images_wrong(wrong), temperature=0.7)
     runs = find_runs(runs_dir)
-    text = readme_parts(runs, None, "img")["experiment"]
+    text = readme_parts(runs, (), None, "img")["experiment"]
     assert "from 0.0 to 5.0 %\n(from scratch) and from 5.0 to 0.0 % (pretrained)" in text
     assert "img/reliability.png" in text
     draw_all(runs, tmp_path / "img", tmp_path)
