@@ -18,6 +18,7 @@ from metrics import (
 )
 from recipes import ClassifierRecipe
 from report.markdown import render_blocks
+from report.minutes import classifier_minutes, on_one_processor, pretraining_minutes
 from report.networks import alexnet_size, autoencoder_size, channels, encoder_size
 from report.pairs import Pairs
 from report.runs import (
@@ -26,7 +27,6 @@ from report.runs import (
     Runs,
     calibrated,
     class_accuracy,
-    core_minutes,
     main_job,
 )
 
@@ -77,27 +77,30 @@ def readme_parts(
         too_few=[row.budget for row in answer["rows"] if not row.is_tested] if answer else [],
         fewest=MIN_PAIRS,
         margin=MARGIN,
-        experiment=experiment(pairs, main_job(runs)) if len(pairs) else None,
+        experiment=experiment(pairs, job["autoencoder"], on_one_processor(runs))
+        if len(pairs)
+        else None,
         networks=networks(pairs),
         img=img_dir,
     )
 
 
-def experiment(pairs: Pairs, job: dict[str, list[FinishedRun]]) -> dict[str, Any]:
+def experiment(pairs: Pairs, autoencoders: list[FinishedRun], there: Runs) -> dict[str, Any]:
     """What the original experiment's section says.
 
     Args:
-        job: the main job's runs by their kind; those of other seeds only tell what a run takes.
+        there: the runs that tell what one takes, as `on_one_processor` gives them.
     """
     first = pairs.control[0]
-    autoencoders = [run for run in job["autoencoder"] if run.seed in pairs.seeds]
+    recipe, encoder = first.setup.recipe, pairs.treated[0].setup.encoder
+    autoencoders = [run for run in autoencoders if run.seed in pairs.seeds]
     few = len(pairs) < MIN_PAIRS  # for a claim over seeds
     judged = judged_classes(pairs)
     rows = class_rows(pairs, judged)
     return {
         "seeds": pairs.seeds,
-        "epochs": first.setup.recipe.epochs,
-        "pretraining_epochs": pairs.treated[0].setup.encoder.recipe.epochs,
+        "epochs": recipe.epochs,
+        "pretraining_epochs": encoder.recipe.epochs,
         "rows": rows,
         "mean": mean_row(pairs),
         "undefined": any(None in arm for row in rows for arms in row.columns for arm in arms),
@@ -106,8 +109,8 @@ def experiment(pairs: Pairs, job: dict[str, list[FinishedRun]]) -> dict[str, Any
         "original": original(pairs),
         "calibration": calibration_errors(pairs),
         "speed": [float(np.mean(arm)) for arm in pairs.epochs_to_goal()],
-        "minutes": core_minutes(job["baseline"] + job["pretrained"]),
-        "pretraining_minutes": core_minutes(job["autoencoder"]),
+        "minutes": classifier_minutes(there, recipe, first.config.data.train_images),
+        "pretraining_minutes": pretraining_minutes(there, encoder.recipe),
         "data": first.config.data,
         "places": places(pairs.control + pairs.treated + autoencoders),
     }

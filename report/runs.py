@@ -1,6 +1,6 @@
 """Finished runs: found by what their config.json says, read once, checked where they are read."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -208,12 +208,3 @@ def core_seconds(run: FinishedRun) -> float | None:
     if environment.device != "cpu":
         return None
     return sum(run.history["seconds"]) * environment.threads
-
-
-def core_minutes(runs: Iterable[FinishedRun]) -> float | None:
-    """Of one processor core, the median over the runs: one that had to share its core counts less.
-
-    None where no run was on a processor.
-    """
-    known = [seconds for run in runs if (seconds := core_seconds(run)) is not None]
-    return float(np.median(known)) / 60 if known else None

@@ -1,19 +1,15 @@
 """What runs cost in core minutes, pretraining included."""
 
 from dataclasses import dataclass, replace
-from itertools import chain
 
-import numpy as np
-
-from recipes import AutoencoderRecipe, ClassifierRecipe, Setup
-from report.runs import FinishedRun, Runs, accuracy, core_minutes, core_seconds
+from report.minutes import classifier_minutes, on_one_processor, pretraining_minutes
+from report.runs import Runs, accuracy
 from studies.cells import SCRATCH, Block, Cell
 from studies.comparisons import runs_of
 from studies.first_round import SCRATCH_FOURFOLD, SCRATCH_SHORT
 from studies.grid import SAME_COMPUTE
 
 BUDGETS = (0.01, 0.1, 1.0)  # at which cost is looked at
-COST_BY = ("width", "batch_size", "freeze_encoder")  # what an image's cost depends on
 USES = 10  # classifiers that might share one pretraining
 # Arms that take more or fewer steps from a random start.
 FROM_SCRATCH = (SCRATCH_SHORT, SCRATCH, SCRATCH_FOURFOLD, SAME_COMPUTE)
@@ -53,51 +49,20 @@ def costs(runs: Runs, block: Block) -> list[Cost]:
     return [cost for cell in cells if (cost := cost_of(runs, cell, there))]
 
 
-def cost_of(runs: Runs, cell: Cell, there: list[FinishedRun]) -> Cost | None:
+def cost_of(runs: Runs, cell: Cell, there: Runs) -> Cost | None:
     """None where the cell has no runs, or where nothing like them was run on the processor.
 
     Args:
         there: what `on_one_processor` gives.
     """
     classifiers, pretraining = runs_of(runs, cell), cell.pretraining(0)
-    an_image = image_seconds(there, cell.recipe)
-    encoders = [run for run in there if pretraining and run.name == pretraining.name]
-    encoding = core_minutes(encoders) if pretraining else 0.0
-    if not classifiers or an_image is None or encoding is None:
+    if not classifiers:
         return None
-    images = cell.recipe.epochs * classifiers[0].config.data.train_images
-    accuracies = [accuracy(run) for run in classifiers]
-    return Cost(cell, images * an_image / 60, encoding, accuracies)
-
-
-def on_one_processor(runs: Runs) -> list[FinishedRun]:
-    """The runs on one processor, so that costs can be compared: that which made most encoders."""
-    made: dict[tuple[str, str], list[FinishedRun]] = {}
-    for run in chain.from_iterable(runs.values()):
-        machine = run.config.environment
-        if core_seconds(run) is not None:
-            made.setdefault((machine.processor, machine.precision), []).append(run)
-    usual = Setup(recipe=AutoencoderRecipe()).name
-
-    def encoders(group: list[FinishedRun]) -> tuple[int, int]:
-        return sum(run.name == usual for run in group), len(group)
-
-    return max(made.values(), key=encoders, default=[])
-
-
-def image_seconds(there: list[FinishedRun], like: ClassifierRecipe) -> float | None:
-    """What a training image takes of one processor core, validation included.
-
-    The median over all classifiers with as large batches of as wide a net, whatever they started
-    from: so that runs on a graphics card have a cost, too. None where there are none.
-    """
-    known = [
-        core_seconds(run) / (run.setup.recipe.epochs * run.config.data.train_images)
-        for run in there
-        if run.kind != "autoencoder"
-        if all(getattr(run.setup.recipe, name) == getattr(like, name) for name in COST_BY)
-    ]
-    return float(np.median(known)) if known else None
+    training = classifier_minutes(there, cell.recipe, classifiers[0].config.data.train_images)
+    encoding = pretraining_minutes(there, pretraining.recipe) if pretraining else 0.0
+    if training is None or encoding is None:
+        return None
+    return Cost(cell, training, encoding, [accuracy(run) for run in classifiers])
 
 
 def cost_rows(runs: Runs, block: Block) -> list[dict]:
