@@ -22,7 +22,7 @@ from report.runs import FinishedRun, Runs, accuracy, class_accuracy, core_second
 from studies.cells import PRETRAINED, SCRATCH, Block
 from studies.comparisons import Compared, Main, main_comparison, runs_of, study_of
 from studies.costs import USES, cost_rows
-from studies.extra import Extra, extra_of
+from studies.extra import Extra, Probe, extra_of
 from studies.grid import SAME_COMPUTE
 from studies.search import unsettled
 from studies.sections import ablation_rows, pretrainings, round_1, search_tables, section
@@ -70,7 +70,7 @@ def study_page(runs: Runs, img_dir: str) -> str:
         costs=cost_rows(runs, main.block),
         uses=USES,
         classical=classical_rows(main, extra),
-        probes=extra.probes,
+        probes=probe_table(extra.probes),
         exploratory=[
             section(runs, block) for block in study.blocks[1:] if block.round is study.protocol
         ],
@@ -181,6 +181,31 @@ def classical_rows(main: Main, extra: Extra) -> list[dict[str, Any]]:
         difference = paired_difference(theirs, [ours[seed] for seed in seeds]) if seeds else None
         rows.append({"baseline": baseline, "difference": difference})
     return rows
+
+
+def probe_table(probes: tuple[Probe, ...]) -> dict[str, Any] | None:
+    """Test accuracies by seed: a row an encoder at a label budget, a column a probe of a stage.
+
+    The encoders come in the order of how well the last column knows the classes. None without any.
+    """
+    if not probes:
+        return None
+    kinds = list(dict.fromkeys(row.probe for row in probes))
+    columns = list(dict.fromkeys((row.probe, row.stage) for row in probes))
+    columns.sort(key=lambda column: kinds.index(column[0]))
+    found: dict[tuple[float, str], dict[tuple[str, str], list[float]]] = {}
+    for row in probes:
+        values = list(row.test_accuracy.values())
+        found.setdefault((row.label_fraction, row.encoder), {})[row.probe, row.stage] = values
+
+    def order(of: tuple[float, str]) -> tuple[float, float]:
+        last = found[of].get(columns[-1])
+        return of[0], float(np.mean(last)) if last else 0.0
+
+    return {
+        "columns": columns,
+        "rows": [(*of, [found[of].get(c, []) for c in columns]) for of in sorted(found, key=order)],
+    }
 
 
 def class_table(main: Main) -> dict[str, Any] | None:

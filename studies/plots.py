@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from harness.files import shown
 from metrics import MARGIN, MIN_PAIRS, paired_difference
@@ -173,6 +173,7 @@ def draw_cost(found: list[Cost], path: Path) -> None:
             }
             plot_cost(axes, pretrained, [c.amortised for c in pretrained], shared)
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axes.xaxis.set_major_formatter("{x:g}")
             axes.xaxis.set_minor_formatter(NullFormatter())
             axes.set_title(f"{100 * budget:g} % of the labels")

@@ -624,11 +624,21 @@ def test_what_was_measured_beside_the_runs(tmp_path):
     classical = {"name": "HOG | SVM", "label_fraction": 0.1, "core_seconds": 3}
     accuracies = {str(seed): 0.88 for seed in PRIMARY.cells[0].seeds[:6]}
     write_json(tmp_path / CLASSICAL, [classical | {"test_accuracy": accuracies}])
-    probe = {"encoder": "random", "stage": "3", "probe": "k-NN", "label_fraction": 0.01}
-    write_json(tmp_path / PROBES, [probe | {"test_accuracy": {"0": 0.5}}])
+    probes = [
+        {"encoder": encoder, "stage": "7x7", "probe": probe, "label_fraction": 0.01}
+        | {"test_accuracy": {"10": accuracy, "11": accuracy + 0.02}}
+        for encoder, probe, accuracy in (
+            ("trained", "linear probe", 0.8),
+            ("trained", "k-NN", 0.7),
+            ("random", "linear probe", 0.6),
+        )
+    ]
+    write_json(tmp_path / PROBES, probes)
     page = study_page(find_runs(tmp_path), "img")
     assert "| HOG \\| SVM | 10 % | 88.00 ± 0.00 | 6 | +2.00 |" in page
-    assert "| random | 3 | k-NN | 1 % | 50.00 | 1 |" in page
+    assert "| Label budget | Encoder | linear probe, 7x7 | k-NN, 7x7 | Seeds |" in page
+    assert "| 1 % | random | 61.00 ± 1.41 | – | 2 |" in page
+    assert "| 1 % | trained | 81.00 ± 1.41 | 71.00 ± 1.41 | 2 |" in page
 
 
 def test_a_cost_is_of_one_pretraining(tmp_path):
