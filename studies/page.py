@@ -70,6 +70,7 @@ def study_page(runs: Runs, img_dir: str) -> str:
         costs=cost_rows(runs, main.block),
         uses=USES,
         classical=classical_rows(main, extra),
+        without_classical=without_classical(main, extra),
         probes=probe_table(extra.probes),
         exploratory=[
             section(runs, block) for block in study.blocks[1:] if block.round is study.protocol
@@ -181,6 +182,12 @@ def classical_rows(main: Main, extra: Extra) -> list[dict[str, Any]]:
         difference = paired_difference(theirs, [ours[seed] for seed in seeds]) if seeds else None
         rows.append({"baseline": baseline, "difference": difference})
     return rows
+
+
+def without_classical(main: Main, extra: Extra) -> list[float]:
+    """The label budgets at which no baseline was measured."""
+    measured = {row.label_fraction for row in extra.classical}
+    return [budget for budget in main.block.budgets if budget not in measured]
 
 
 def probe_table(probes: tuple[Probe, ...]) -> dict[str, Any] | None:
