@@ -1,5 +1,6 @@
 """The study: which runs it does, on what, and what its page says of them."""
 
+import re
 import shutil
 import signal
 import subprocess
@@ -604,6 +605,17 @@ def test_other_numbers_of_epochs_are_told_over_the_same_seeds(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("page", ["README.md", "STUDY.md", "BENCHMARK.md"])
+def test_a_table_is_not_torn(page):
+    """A heading row, the row of dashes and what follows stand line by line, or it is no table."""
+    lines = ["", *(HERE / page).read_text(encoding="utf-8").splitlines()]
+    dashes = [k for k, line in enumerate(lines) if re.fullmatch(r"\|( ?-+:? ?\|)+", line)]
+    assert dashes
+    for k in dashes:
+        columns = lines[k].count("|")
+        assert [lines[row].replace("\\|", "").count("|") for row in (k - 1, k + 1)] == [columns] * 2
+
+
 def test_the_ablation_is_told_by_its_changes(tmp_path):
     for arm, accuracy in zip(first_round.ABLATION[:2], (0.92, 0.91), strict=True):
         write_run(tmp_path, ROUND_1.cell(arm, 1.0).setup(0), valid_accuracy=accuracy)
@@ -636,9 +648,15 @@ def test_what_was_measured_beside_the_runs(tmp_path):
     write_json(tmp_path / PROBES, probes)
     page = study_page(find_runs(tmp_path), "img")
     assert "| HOG \\| SVM | 10 % | 88.00 ± 0.00 | 6 | +2.00 |" in page
-    assert "| Label budget | Encoder | linear probe, 7x7 | k-NN, 7x7 | Seeds |" in page
-    assert "| 1 % | random | 61.00 ± 1.41 | – | 2 |" in page
-    assert "| 1 % | trained | 81.00 ± 1.41 | 71.00 ± 1.41 | 2 |" in page
+    assert (
+        """
+| Label budget | Encoder | linear probe, 7x7 | k-NN, 7x7 | Seeds |
+| ---: | --- | ---: | ---: | ---: |
+| 1 % | random | 61.00 ± 1.41 | – | 2 |
+| 1 % | trained | 81.00 ± 1.41 | 71.00 ± 1.41 | 2 |
+"""
+        in page
+    )
 
 
 def test_a_cost_is_of_one_pretraining(tmp_path):
