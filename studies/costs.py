@@ -38,7 +38,10 @@ def costs(runs: Runs, block: Block) -> list[Cost]:
     """What the arms of a block's round cost that take more or fewer steps."""
     ((pretrained, _),) = block.families[0]
     lengths = [arm.length for arm in (SCRATCH_SHORT, SCRATCH, SCRATCH_FOURFOLD)]
-    arms = (*FROM_SCRATCH, *(replace(pretrained, length=length) for length in lengths))
+    others = (
+        replace(pretrained, length=length) for length in lengths if length != pretrained.length
+    )
+    arms = (*FROM_SCRATCH, pretrained, *others)
     cells = [
         block.cell(arm, budget)
         for budget in BUDGETS

@@ -661,11 +661,14 @@ def test_what_was_measured_beside_the_runs(tmp_path):
 
 def test_a_cost_is_of_one_pretraining(tmp_path):
     """The first round's short runs started from encoders that were pretrained otherwise."""
+    seed = PRIMARY.cells[0].seeds[0]
     for cell in (ROUND_1.cell(PRETRAINED_SHORT, 0.1), PRIMARY.cell(PRETRAINED, 0.1)):
-        for setup in (cell.setup(0), cell.pretraining(0)):
+        for setup in (cell.setup(seed), cell.pretraining(seed)):
             write_run(tmp_path, setup)
+    write_run(tmp_path, PRIMARY.cell(PRETRAINED, 0.1).setup(seed - 1))  # no seed of the cell
     (cost,) = costs(find_runs(tmp_path), PRIMARY)
     assert cost.cell.name == "pretrained-labels10-epochs30"
+    assert len(cost.accuracies) == 1
 
 
 def test_core_seconds(tmp_path):
