@@ -130,7 +130,7 @@ def protocol_blocks(round_: Round, extent: Extent) -> tuple[Block, ...]:
             "former",
             "Is it better than the pretraining that was meant first?",
             round_,
-            # Of the first seeds, as the cells were that it is compared with when it was run.
+            # Seeds from 0 on, which the block `again` shares: it is compared with that one's cells.
             round_.cells((LONG_NORMALISED,), dict.fromkeys(small, min(extent.few, 3))),
             (((PRETRAINED, LONG_NORMALISED),),),
         ),
