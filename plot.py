@@ -102,19 +102,26 @@ def page_texts(runs, measured, pages: Pages) -> dict[Path, str]:
 
 
 def draw(runs, measured, img_dir: Path, data_dir: str) -> None:
-    """Draw every picture whose runs are there."""
+    """Draw every picture whose runs are there, several at a time."""
     from benchmarks.plots import draw_benchmark
-    from report.galleries import draw_images
+    from harness.processes import helpers
     from report.plots import draw_report
     from studies.comparisons import study_of
     from studies.plots import draw_study
 
     seeds = study_of(runs).seeds
-    draw_report(runs, seeds, img_dir)
-    draw_images(runs, seeds, img_dir, data_dir)
-    draw_study(runs, img_dir)
-    if measured:
-        draw_benchmark(measured, img_dir)
+    with helpers() as pool:
+        parts = [
+            pool.submit(draw_study, runs, img_dir),
+            pool.submit(draw_report, runs, seeds, img_dir),
+        ]
+        if measured:
+            parts.append(pool.submit(draw_benchmark, measured, img_dir))
+        from report.galleries import draw_images  # with torch, which a helper need not wait for
+
+        draw_images(runs, seeds, img_dir, data_dir)
+        for part in parts:
+            part.result()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """Processes that this project starts beside its own."""
 
 import os
+import signal
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 
 WATCH = 0.5  # seconds between two looks at whether the parent is still there
@@ -22,3 +24,13 @@ def end_with(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def helpers(most: int = 2) -> ProcessPoolExecutor:
+    """Processes for parts of one task. Ctrl-C is left to this one; they end with it."""
+    return ProcessPoolExecutor(most, initializer=_help, initargs=(os.getpid(),))
+
+
+def _help(parent: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with(parent)
