@@ -423,8 +423,9 @@ def bootstrap_seeds_and_images(
 
     Over seeds alone, an interval says nothing about the test set that all seeds share. Here seeds
     and images are both drawn with replacement, independently of each other (the pigeonhole
-    bootstrap, Owen 2007, doi:10.1214/07-AOAS122). It errs on the wide side, since the chance of
-    one seed on one image enters each drawing anew: verdicts do not rest on it.
+    bootstrap, Owen 2007, doi:10.1214/07-AOAS122). Verdicts do not rest on it: it errs on the wide
+    side, since the chance of one seed on one image enters each drawing anew, and with few seeds on
+    the short side, as every percentile interval: by 18 % for ten, where images hardly matter.
 
     Args:
         correct_baseline, correct_treatment: bool (seeds, images), whether each image was
@@ -440,13 +441,15 @@ def bootstrap_seeds_and_images(
     seeds, images = difference.shape
     columns, repeats = np.unique(difference, axis=1, return_counts=True)
     sums = np.arange(-seeds, seeds + 1)  # what one image can add, over as many seeds
-    totals = np.empty(resamples)
     drawn_seeds = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples)
-    for i, times in enumerate(drawn_seeds):
-        # Which images are drawn matters only through their sums over the drawn seeds, so it is
-        # enough to draw how many images have each sum: exact, and hundreds of times less to draw.
-        images_of_sum = np.bincount(times @ columns + seeds, repeats, len(sums))
-        totals[i] = rng.multinomial(images, images_of_sum / images) @ sums
+    # Which images are drawn matters only through their sums over the drawn seeds, so it is enough
+    # to draw how many images have each sum: exact, and hundreds of times less to draw.
+    columns = columns.astype(float)  # whose products are the fast ones; all stay whole numbers
+    images_of_sum = [
+        np.bincount((times @ columns).astype(int) + seeds, repeats, len(sums))
+        for times in drawn_seeds
+    ]
+    totals = rng.multinomial(images, np.array(images_of_sum) / images) @ sums
     low, high = np.percentile(totals / difference.size, [2.5, 97.5])
     return float(low), float(high)
 

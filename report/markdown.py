@@ -61,9 +61,13 @@ FILTERS = {f.__name__: f for f in (cell, points, percent, interval, p, mean_sd, 
 
 
 def environment(room: str | Path) -> Environment:
-    """What renders the templates `*.md.j2` of a room, a folder beside this one."""
+    """What renders the templates `*.md.j2` of a room, a folder beside this one.
+
+    A template may import those that lie here.
+    """
+    here = Path(__file__).resolve().parent
     made = Environment(
-        loader=FileSystemLoader(Path(__file__).resolve().parents[1] / room),
+        loader=FileSystemLoader([here.parent / room, here]),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

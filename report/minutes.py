@@ -6,6 +6,8 @@ quickest run of a kind is what counts.
 
 from itertools import chain
 
+from msgspec.structs import replace
+
 from recipes import AutoencoderRecipe, ClassifierRecipe, Setup
 from report.runs import Runs, core_seconds
 
@@ -31,15 +33,20 @@ def on_one_processor(runs: Runs) -> Runs:
 def classifier_minutes(there: Runs, recipe: ClassifierRecipe, images: int) -> float | None:
     """Of a classifier that learns from so many images, validation included.
 
-    Its images, times what one took in the quickest run with as large batches of as wide a net,
-    whatever that started from: so runs on a graphics card have a cost, too. None where there are
-    none.
+    Its images, times what one took in the quickest run of its recipe, whatever that started from.
+    Where none ran there, as for recipes that only a graphics card has done, it is the quickest
+    run with as large batches of as wide a net. None where there is none either.
     """
+    classifiers = [run for run in chain.from_iterable(there.values()) if run.kind != "autoencoder"]
+    own = [run for run in classifiers if replace(run.setup.recipe, seed=recipe.seed) == recipe]
+    alike = [
+        run
+        for run in classifiers
+        if all(getattr(run.setup.recipe, name) == getattr(recipe, name) for name in COST_BY)
+    ]
     an_image = [
         core_seconds(run) / (run.setup.recipe.epochs * run.config.data.train_images)
-        for run in chain.from_iterable(there.values())
-        if run.kind != "autoencoder"
-        if all(getattr(run.setup.recipe, name) == getattr(recipe, name) for name in COST_BY)
+        for run in own or alike
     ]
     return min(an_image) * recipe.epochs * images / 60 if an_image else None
 

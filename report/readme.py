@@ -63,8 +63,8 @@ def readme_parts(
             each with `budget` (a share of the labels), `epochs`, `scratch` and `pretrained` (the
             test accuracies of the paired seeds), `judged` (`metrics.Judged`, corrected for the
             family that the rows are) and `is_tested` (whether there are pairs enough); and
-            `other_seeds`, whether their seeds are not the protocol's; `longer`, by label budget,
-            the test accuracies of scratch with the pretraining's compute. None without a pair.
+            `other_seeds`, whether their seeds are not the protocol's; `longer`, such rows whose
+            `scratch` had the pretraining's compute on top. None without a pair.
         img_dir: the pictures' folder, as seen from README.
     """
     job = main_job(runs, seeds)
@@ -74,7 +74,6 @@ def readme_parts(
         "readme.md.j2",
         answer=answer,
         groups=by_verdict((row, row.judged) for row in answer["rows"]) if answer else {},
-        too_few=[row.budget for row in answer["rows"] if not row.is_tested] if answer else [],
         fewest=MIN_PAIRS,
         margin=MARGIN,
         experiment=experiment(pairs, job["autoencoder"], on_one_processor(runs))

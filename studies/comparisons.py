@@ -17,6 +17,7 @@ class Compared:
     Args:
         judged: corrected for the comparison's family.
         is_tested: whether there are pairs enough; where not, `judged` says undecided.
+        planned: pairs that the study is to have.
     """
 
     arm: Arm
@@ -25,6 +26,7 @@ class Compared:
     pairs: Pairs
     judged: Judged
     is_tested: bool
+    planned: int
 
     @property
     def scratch(self) -> list[float]:
@@ -73,14 +75,16 @@ def compare(
     found = []
     for arm, control in family:
         for budget in block.budgets:
-            both = [runs_of(runs, block.cell(each, budget)) for each in (control, arm)]
+            cells = [block.cell(each, budget) for each in (control, arm)]
+            both = [runs_of(runs, cell) for cell in cells]
             pairs = Pairs.of(*([run for run in each if run.metrics.test] for each in both))
+            planned = min(len(cell.seeds) for cell in cells)
             if len(pairs):
-                found.append((arm, control, budget, pairs))
-    judged = judge([pairs for *_, pairs in found], fewest, size)
+                found.append((arm, control, budget, pairs, planned))
+    judged = judge([pairs for *_, pairs, _ in found], fewest, size)
     return [
-        Compared(*each, judgement, len(each[-1]) >= fewest)
-        for each, judgement in zip(found, judged, strict=True)
+        Compared(*each, pairs, judgement, len(pairs) >= fewest, planned)
+        for (*each, pairs, planned), judgement in zip(found, judged, strict=True)
     ]
 
 

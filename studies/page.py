@@ -18,33 +18,30 @@ from metrics import (
 )
 from report.markdown import render
 from report.pairs import QUICK
-from report.runs import FinishedRun, Runs, accuracy, class_accuracy, core_seconds
-from studies.cells import PRETRAINED, SCRATCH, Block
-from studies.comparisons import Compared, Main, main_comparison, runs_of, study_of
+from report.readme import by_verdict
+from report.runs import FinishedRun, Runs, class_accuracy, core_seconds
+from studies.cells import PRETRAINED, SCRATCH, Block, Study
+from studies.comparisons import Compared, Main, compare, main_comparison, study_of
 from studies.costs import USES, cost_rows
 from studies.extra import Extra, Probe, extra_of
-from studies.grid import SAME_COMPUTE
 from studies.search import unsettled
 from studies.sections import ablation_rows, pretrainings, round_1, search_tables, section
 
-RESAMPLES = 1000  # of seeds and images
+RESAMPLES = 4_000  # of seeds and images
 
 
 def answer(runs: Runs) -> dict[str, Any] | None:
     """What README's first screen says; None without a pair.
 
     `rows` are `Compared`, one a label budget; `other_seeds` says that theirs are not the
-    protocol's; `longer` is the test accuracies, by label budget, of scratch with the pretraining's
-    compute on top.
+    protocol's; `longer` are `Compared`, pretrained less scratch with the pretraining's compute on
+    top.
     """
     main = main_comparison(runs)
     if not main.rows:
         return None
-    longer = {
-        budget: [accuracy(run) for run in found]
-        for budget in main.block.budgets
-        if (found := runs_of(runs, main.block.cell(SAME_COMPUTE, budget)))
-    }
+    block = study_of(runs).block("compute")
+    longer = [row for row in compare(runs, block, block.families[0]) if row.arm is PRETRAINED]
     return {"rows": main.rows, "other_seeds": main.other_seeds, "longer": longer}
 
 
@@ -61,9 +58,11 @@ def study_page(runs: Runs, img_dir: str) -> str:
         "study.md.j2",
         img=img_dir,
         main=main,
-        by_verdict=by_verdict(main.rows),
+        answer=answer(runs),
+        groups=by_verdict((row, row.judged) for row in main.rows),
         primary=primary_rows(main, study.blocks[0]),
         beside=[beside(row) for row in main.rows],
+        least_p=least_p(study),
         trend=trend_of(main),
         learning=learning_rows(main),
         quick=QUICK,
@@ -103,13 +102,6 @@ def total(everything: list[FinishedRun]) -> dict[str, float]:
     }
 
 
-def by_verdict(rows: list[Compared]) -> dict[str, list[Compared]]:
-    groups: dict[str, list[Compared]] = {}
-    for row in rows:
-        groups.setdefault(row.judged.verdict, []).append(row)
-    return groups
-
-
 # ------------------------------------------------------------------ the main comparison
 
 
@@ -145,6 +137,11 @@ def ece(run: FinishedRun) -> float:
     return calibration(run.predictions["probability"], run.correct).ece
 
 
+def least_p(study: Study) -> float:
+    """The least corrected p that a complete cell of the primary family can have."""
+    return min(1.0, len(study.protocol.budgets) * 2 / 2 ** len(study.seeds))
+
+
 def trend_of(main: Main):
     """The gain's slope per decade of labels, over the seeds that all label budgets have."""
     if len(main.rows) < 2:
@@ -163,10 +160,19 @@ def learning_rows(main: Main) -> list[dict[str, Any]]:
     for row in main.rows:
         scratch, pretrained = row.pairs.epochs_to_goal()
         difference = paired_difference(scratch, pretrained)
-        rows.append({"row": row, "epochs": [scratch, pretrained], "difference": difference})
+        arms = ((row.pairs.control, scratch), (row.pairs.treated, pretrained))
+        early = [sum(map(reached_unseen, *arm)) for arm in arms]
+        rows.append(
+            {"row": row, "epochs": [scratch, pretrained], "difference": difference, "early": early}
+        )
     for row, p in zip(rows, holm([row["difference"].p for row in rows]), strict=True):
         row["p"] = p
     return rows
+
+
+def reached_unseen(run: FinishedRun, epochs: float) -> bool:
+    """Whether so many epochs ended before the run's accuracy was measured at all."""
+    return epochs < run.history["epoch"][0]
 
 
 def classical_rows(main: Main, extra: Extra) -> list[dict[str, Any]]:
@@ -178,9 +184,10 @@ def classical_rows(main: Main, extra: Extra) -> list[dict[str, Any]]:
     for baseline in sorted(extra.classical, key=lambda row: (row.label_fraction, row.name)):
         ours = pretrained.get(baseline.label_fraction, {})
         seeds = sorted(ours.keys() & baseline.test_accuracy.keys())
-        theirs = [baseline.test_accuracy[seed] for seed in seeds]
-        difference = paired_difference(theirs, [ours[seed] for seed in seeds]) if seeds else None
-        rows.append({"baseline": baseline, "difference": difference})
+        if seeds:
+            theirs = [baseline.test_accuracy[seed] for seed in seeds]
+            difference = paired_difference(theirs, [ours[seed] for seed in seeds])
+            rows.append({"baseline": baseline, "accuracies": theirs, "difference": difference})
     return rows
 
 
@@ -220,11 +227,13 @@ def class_table(main: Main) -> dict[str, Any] | None:
     rows = [row for row in main.rows if len(row.pairs) >= MIN_PAIRS]
     if not rows:
         return None
-    columns = []
+    columns, raw = [], []
     for row in rows:
         found = [row.pairs.difference(class_accuracy(k)) for k in range(len(row.pairs.classes))]
         columns.append(list(zip(found, holm([d.p for d in found]), strict=True)))
+        raw += [d.p for d in found]
     return {
+        "least_of_all": min(holm(raw)),
         "budgets": [row.budget for row in rows],
         "rows": list(zip(rows[0].pairs.classes, zip(*columns, strict=True), strict=True)),
     }

@@ -31,7 +31,7 @@ MORE = {
         ("encoder frozen", {"freeze_encoder": True}, 1),
     ),
 }
-DRAWS = 10_000
+DRAWS = 4_000
 
 
 @dataclass(frozen=True)

@@ -532,7 +532,7 @@ def test_arms_are_told_beside_each_other(tmp_path):
             write_run(tmp_path, ROUND_1.cell(arm, 0.1).setup(seed), first_images_wrong(wrong))
     page = study_page(find_runs(tmp_path), "img")
     name = "from scratch, with the pretraining's epochs"
-    assert f"| pretrained | {name} | 10 % | 6 | +5.25 |" in page
+    assert f"| pretrained | {name} | 10 % | 6 of 10 | +5.25 |" in page
 
 
 @pytest.mark.parametrize(
@@ -563,7 +563,7 @@ def test_the_page_shows_both_rounds(tmp_path):
     plot([*folders, *options, "--data-dir", str(tmp_path)])
     text = (tmp_path / "STUDY.md").read_text()
     assert "| from scratch | 79.50 ± 0.45 (6) | 79.75 ± 0.35 (2) |" in text
-    assert "| pretrained | from scratch | 10 % | 6 | +10.50 |" in text
+    assert "| pretrained | from scratch | 10 % | 6 of 10 | +10.50 |" in text
     assert "| too few seeds |" in text
     assert "39 finished runs together took 1.6 hours" in text  # of 60 s on 2 threads
     drawn = {path.name for path in (tmp_path / "img").iterdir()}
@@ -571,9 +571,9 @@ def test_the_page_shows_both_rounds(tmp_path):
     assert {f"{picture}.png" for picture in pictures} <= drawn
     # 4, 5 or 5 of its 20 images are wrong from scratch, and 2 pretrained.
     assert "| T-shirt/top | +13.33 (" in text
-    assert "| Class name | 10 % | p |\n" in text  # two pairs are no basis
+    assert "| Class name | 10 % | Corrected p |\n" in text  # two pairs are no basis
     # Epochs, and those to 99 % of the last.
-    assert "| 10 % | 6 | 30 | 2.0 | 2.0 | +0.0 |" in text
+    assert "| 10 % | 6 | 30 | 2.0 | 2.0 | +0.0 | +0.0 to +0.0 | 1.000 | 0 / 0 |" in text
     assert "| 10 % | 2.0 | 2.0 | 2.0 | 2.0 | 1.1 |" in text  # core minutes
 
 
@@ -698,7 +698,11 @@ def test_the_answer_tells_what_longer_training_gives_wherever_it_ran(tmp_path):
     for arm, wrong in ((SCRATCH, 40), (PRETRAINED, 30), (grid.SAME_COMPUTE, 20)):
         cell = PRIMARY.cell(arm, 1.0)
         write_run(tmp_path, cell.setup(10), first_images_wrong(wrong), environment=card)
-    assert answer(find_runs(tmp_path))["longer"] == {1.0: [0.9]}
+    (longer,) = answer(find_runs(tmp_path))["longer"]
+    assert (longer.budget, longer.scratch, longer.pretrained) == (1.0, [0.9], [0.85])
+    page = study_page(find_runs(tmp_path), "img")
+    assert "The pretrained network less this: −5.00 (1 seed); too few seeds for a verdict." in page
+    assert "| 1 of 3 | −5.00 | – | – | – | – | too few seeds |" in page
 
 
 def test_other_pretrainings_are_told_by_validation(tmp_path):
