@@ -6,7 +6,7 @@
 # make benchmark  how fast it trains, beside other libraries' loops
 #
 # DATA_DIR=...  a folder that holds FashionMNIST/raw/*.gz, for a machine without internet
-# RUNS=...      a folder of your own runs, instead of the published ones in runs/
+# RUNS=...      a folder of your own runs, instead of the published ones in runs/; its pages go there
 # PYTHON=...    the Python to make the environment with
 
 PYTHON ?= python3
@@ -14,6 +14,8 @@ DATA_DIR ?= data
 RUNS ?= runs
 BIN := .venv/bin
 PLACES := --data-dir $(DATA_DIR) --runs-dir $(RUNS)
+# The published runs' pages lie here, other runs' beside them: nobody's runs replace the published.
+PAGES := --pages-dir $(if $(filter runs runs/,$(RUNS)),.,$(RUNS))
 
 .PHONY: report test demo study reproduce benchmark
 .DELETE_ON_ERROR:
@@ -24,7 +26,7 @@ report: .venv/installed
 	$(BIN)/python train_baseline.py $(PLACES)
 	$(BIN)/python pretrain_autoencoder.py $(PLACES)
 	$(BIN)/python train_pretrained.py $(PLACES)
-	$(BIN)/python plot.py $(PLACES)
+	$(BIN)/python plot.py $(PLACES) $(PAGES)
 
 DEMO := --dataset digits --runs-dir demo/runs
 demo: .venv/installed
@@ -53,7 +55,7 @@ reproduce: .venv/installed
 benchmark: .venv/installed
 	$(BIN)/python benchmark.py $(PLACES)
 	$(BIN)/python benchmark.py $(PLACES) --time-to-accuracy
-	$(BIN)/python plot.py $(PLACES)
+	$(BIN)/python plot.py $(PLACES) $(PAGES)
 
 .venv/installed: requirements.txt
 	$(PYTHON) -m venv .venv

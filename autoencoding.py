@@ -189,11 +189,16 @@ def reconstructions(task: Reconstruction) -> dict[str, np.ndarray]:
     return {name: tensor.numpy() for name, tensor in pixels.items()}
 
 
-def read_encoder(path: str) -> tuple[Tensors, EncoderSource]:
+def read_encoder(
+    path: str, made_by: str = "pretrain_autoencoder.py"
+) -> tuple[Tensors, EncoderSource]:
     """A pretrained encoder's weights, and what is kept of where they come from.
+
+    Args:
+        made_by: the command that makes the file, for the error's mend.
 
     Raises:
         UserError: the file is missing, damaged, or not an encoder's.
     """
-    tensors, card = load_weights(path, EncoderCard, "pretrain_autoencoder.py")
+    tensors, card = load_weights(path, EncoderCard, made_by)
     return tensors, EncoderSource(recipe=card.recipe, digest=digest_of(tensors))

@@ -61,8 +61,13 @@ def main(argv=None) -> None:
         raise UserError(f"'{shown(runs_dir)}' is not a folder of runs: train first (make report)")
     runs = find_runs(runs_dir)
     for folder in unfinished(runs_dir):
-        print(f"left out, since it is not finished: {shown(folder)}")
+        print(f"left out, without config.json or metrics.json: {shown(folder)}")
     measured = read_measured(runs_dir / FILE)
+    if not runs and not measured:
+        raise UserError(
+            f"'{shown(runs_dir)}' holds no finished run: --runs-dir is the folder above "
+            "<name>/seed<k>/"
+        )
     texts = page_texts(runs, measured, pages)
     if pages.check:
         outdated = [path for path, text in texts.items() if not check(path, text)]

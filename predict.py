@@ -1,9 +1,9 @@
 # PYTHON_ARGCOMPLETE_OK
 """Say what trained models see in pictures: files, folders, patterns, or - for standard input.
 
-One item a picture, on an even or a transparent ground. It is prepared as Fashion-MNIST was made:
-trimmed to the item, light on black, 28 x 28. A picture in which nothing stands out is named, not
-guessed at.
+One item a picture, on an even or a transparent background. It is prepared as Fashion-MNIST was
+made: trimmed to the item, light on black, 28 x 28. A picture in which nothing stands out is named,
+not guessed at.
 """
 
 import sys

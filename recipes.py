@@ -45,7 +45,9 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     ] = 2
     flip: Annotated[
         Flip | None,
-        about("left-right mirroring in training (default: alternate; none for digits)", "flip-"),
+        about(
+            "left-right mirroring in training (default: alternate for fashion, else none)", "flip-"
+        ),
     ] = None
     dataset: Annotated[Dataset, about("images; digits need no download", "")] = "fashion"
     validations: Annotated[
@@ -87,7 +89,13 @@ class ClassifierRecipe(Recipe, frozen=True, kw_only=True, tag="classifier", tag_
         float, about("in the training loss (Szegedy et al. 2016)", "smoothing", ge=0, lt=1)
     ] = 0.1
     tta_shift: Annotated[
-        int, about("test-time augmentation: average over shifts by pixels", "tta", ge=0, le=3)
+        int,
+        about(
+            "test-time augmentation: average predictions over shifts by up to so many pixels",
+            "tta",
+            ge=0,
+            le=3,
+        ),
     ] = 0
     skip_test: Annotated[
         bool, about("never read the test set: for runs that choose between recipes", "notest")
@@ -103,7 +111,8 @@ class AutoencoderRecipe(Recipe, frozen=True, kw_only=True, tag="autoencoder", ta
     target: Annotated[
         Target | None,
         about(
-            "pixels, each patch normalised, or that and gradients (default: gradients with mask)",
+            "what is reconstructed: each patch normalised and its gradients (default with mask), "
+            "each patch normalised, or pixels as they are (default without)",
             "",
         ),
     ] = None
@@ -210,7 +219,7 @@ class Files(Struct, frozen=True, kw_only=True):
 class Display(Struct, frozen=True, kw_only=True):
     """display"""
 
-    quiet: Annotated[bool, about("print errors alone", None)] = False
+    quiet: Annotated[bool, about("print only errors", None)] = False
     tensorboard: Annotated[
         bool, about("curves and pictures for `tensorboard --logdir runs`", None)
     ] = False

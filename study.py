@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from harness.errors import INTERRUPTED, UserError, exit_cleanly
+from harness.files import shown
 from harness.options import Parser, about, add_options, take, within
 from recipes import Files, Machine
 
@@ -103,12 +104,16 @@ def main(argv=None) -> None:
         blocks = [study.block(name) or search_block(study, runs) for name in of_runs]
         return missing(blocks, runs, runs_dir, what.seeds, budgets)
 
+    if runs_dir.is_file():
+        raise UserError(f"--runs-dir '{shown(runs_dir)}' is a file, not a folder of runs")
     workers_at_once = workers.jobs or max(1, cpu_count() // workers.threads)
     runs = find_runs(runs_dir)
     log = Log(runs, Estimate(runs), workers_at_once * workers.threads)
     todo = waves()
     log.plan(todo)
     if what.dry_run:
+        if beside := [name for name in BESIDE if name in names]:
+            log.say(f"not counted: {' and '.join(beside)}, measured after the runs where missing")
         return list_jobs(todo)
     machine = Machine(device=args.device, precision=args.precision, threads=workers.threads)
     own = os.getpid() if workers.backend == "loky" else None

@@ -1,6 +1,8 @@
 # PYTHON_ARGCOMPLETE_OK
 """Train the same AlexNet, started from an encoder that pretrain_autoencoder.py has made."""
 
+import shlex
+
 from msgspec.structs import asdict
 
 from harness.errors import exit_cleanly
@@ -11,6 +13,7 @@ from recipes import ENCODER, AutoencoderRecipe, ClassifierRecipe, Display, Files
 EXAMPLES = """\
   python train_pretrained.py --seed 1
   python train_pretrained.py --label-fraction 0.01 --epochs 100 --freeze-encoder"""
+USUAL = AutoencoderRecipe()
 
 
 def parse_args(argv=None):
@@ -44,7 +47,10 @@ def train(args) -> None:
     from harness.rundir import Run
     from metrics import Metrics
 
-    encoder, source = read_encoder(args.encoder or default_encoder(recipe, args.runs_dir))
+    if args.encoder:
+        encoder, source = read_encoder(args.encoder)
+    else:
+        encoder, source = read_encoder(*default_encoder(recipe, args.runs_dir))
     setup = Setup(recipe=recipe, encoder=source)
     folder = setup.folder(args.runs_dir)
     run = Run.open(folder, setup, Metrics, overwrite=args.overwrite)
@@ -56,10 +62,15 @@ def train(args) -> None:
     train_classifier(run, dataset, compute, encoder)
 
 
-def default_encoder(recipe: ClassifierRecipe, runs_dir: str) -> str:
-    """The file that the default pretraining leaves for this seed, width and data set."""
-    pretraining = AutoencoderRecipe(dataset=recipe.dataset, seed=recipe.seed, width=recipe.width)
-    return str(Setup(recipe=pretraining).folder(runs_dir) / ENCODER)
+def default_encoder(recipe: ClassifierRecipe, runs_dir: str) -> tuple[str, str]:
+    """The file that the default pretraining leaves for these options, and the command for it."""
+    shared = {name: getattr(recipe, name) for name in ("dataset", "seed", "width")}
+    own = {name: value for name, value in shared.items() if value != getattr(USUAL, name)}
+    if runs_dir != Files().runs_dir:
+        own["runs_dir"] = shlex.quote(runs_dir)
+    options = [f"--{name.replace('_', '-')} {value}" for name, value in own.items()]
+    folder = Setup(recipe=AutoencoderRecipe(**shared)).folder(runs_dir)
+    return str(folder / ENCODER), " ".join(["pretrain_autoencoder.py", *options])
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ TEMPLATE = "benchmark.md.j2"
 # The loops that train, in the order in which they are shown.
 LOOPS = {
     "ours": "this project",
-    "bare": "bare step on one batch, the limit",
+    "bare": "bare step on one batch",
     "usual_0": "usual script, num_workers=0",
     "usual_2": "usual script, num_workers=2",
     "lightning": "Lightning",

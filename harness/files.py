@@ -19,8 +19,13 @@ def write_atomically(path: str | Path, data: bytes) -> None:
     """Write `path` whole or not at all: a kill or a full disk leaves what was there before.
 
     A link is followed, and a file that is there keeps its permissions.
+
+    Raises:
+        UserError: there is a folder of that name.
     """
     path = Path(os.path.realpath(path))
+    if path.is_dir():
+        raise UserError(f"'{shown(path)}' is a folder, not a file to write")
     path.parent.mkdir(parents=True, exist_ok=True)
     mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
@@ -47,10 +52,11 @@ def read_bytes(path: str | Path, most: int = LARGEST) -> bytes:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError as error:
         raise UserError(f"'{shown(path)}' is missing") from error
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):  # a folder could not even become a file object
+        os.close(handle)
+        raise UserError(f"'{shown(path)}' is not a regular file")
     with os.fdopen(handle, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise UserError(f"'{shown(path)}' is not a regular file")
         if status.st_size > most:
             raise UserError(
                 f"'{shown(path)}' has {status.st_size:,} bytes, which is more than the {most:,} "

@@ -100,6 +100,8 @@ class Run(Generic[S]):
             UserError: the folder holds something else, or a run with other options.
         """
         run = cls(folder, setup, metrics, weights)
+        if file := next((p for p in (run.folder, *run.folder.parents) if p.is_file()), None):
+            raise UserError(f"'{shown(file)}' is a file, not a folder of runs (--runs-dir)")
         run.overwrite = overwrite
         if kept := run.kept_config():
             run._refuse_other(kept)

@@ -99,8 +99,11 @@ def decode(data: bytes) -> Image.Image:
     # The one door for files from strangers. What a damaged file raises in one of Pillow's forty
     # decoders is not documented: OSError, SyntaxError, ValueError, struct.error, MemoryError, ...
     except Exception as error:
-        unknown = isinstance(error, UnidentifiedImageError)
-        reason = "no known format" if unknown else str(error) or type(error).__name__
+        reason = str(error) or type(error).__name__
+        if isinstance(error, UnidentifiedImageError):
+            reason = "no known format"
+        elif isinstance(error, Image.DecompressionBombWarning | Image.DecompressionBombError):
+            reason = f"more than {Image.MAX_IMAGE_PIXELS / 1e6:.0f} megapixels"
         raise Unusable(f"not a picture that can be read ({shown(reason)})") from error
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from metrics import (
     MARGIN,
     MIN_PAIRS,
+    SIGNIFICANCE,
     Difference,
     Judged,
     Verdict,
@@ -76,6 +77,7 @@ def readme_parts(
         groups=by_verdict((row, row.judged) for row in answer["rows"]) if answer else {},
         fewest=MIN_PAIRS,
         margin=MARGIN,
+        significance=SIGNIFICANCE,
         experiment=experiment(pairs, job["autoencoder"], on_one_processor(runs))
         if len(pairs)
         else None,

@@ -50,11 +50,17 @@ class FinishedRun:
     @cached_property
     def metrics(self) -> Metrics:
         metrics = read_json(self.folder / "metrics.json", Metrics)
-        wanted = self.kind != "autoencoder" and not self.setup.recipe.skip_test
+        classifies = self.kind != "autoencoder"
+        wanted = classifies and not self.setup.recipe.skip_test
+        fault = None
         if wanted != (metrics.test is not None):
+            fault = f"{'no' if wanted else 'the'} test results"
+        elif classifies != (metrics.valid.accuracy is not None):
+            fault = f"{'no' if classifies else 'a'} validation accuracy"
+        if fault:
             raise UserError(
-                f"'{shown(self.folder / 'metrics.json')}' has {'no' if wanted else 'the'} test "
-                "results, unlike what config.json says: run it again with --overwrite"
+                f"'{shown(self.folder / 'metrics.json')}' has {fault}, unlike what config.json "
+                "says: run it again with --overwrite"
             )
         return metrics
 
@@ -123,13 +129,14 @@ def find_runs(runs_dir: str | Path) -> Runs:
 
 
 def unfinished(runs_dir: str | Path) -> list[Path]:
-    """The folders of runs that were started and not finished."""
-    return [f for f in _folders(runs_dir) if not (f / "metrics.json").exists()]
+    """The folders that lack config.json, with which a run begins, or metrics.json, its end."""
+    begun, ended = (set(_folders(runs_dir, name)) for name in ("config.json", "metrics.json"))
+    return sorted(begun ^ ended)
 
 
-def _folders(runs_dir: str | Path) -> list[Path]:
-    """The folders that are a run's, which their config.json tells."""
-    return [path.parent for path in sorted(Path(runs_dir).glob("*/*/config.json"))]
+def _folders(runs_dir: str | Path, file: str = "config.json") -> list[Path]:
+    """The folders that are a run's, which this file tells."""
+    return [path.parent for path in sorted(Path(runs_dir).glob(f"*/*/{file}"))]
 
 
 def _refuse_other_folder(run: FinishedRun, runs_dir: Path) -> None:

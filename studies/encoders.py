@@ -79,7 +79,9 @@ class Encoders:
         encoder = self.compute.place(self._load(name, seed))
         train = self.dataset.train_images[split(self.dataset, seed)[0]]
         normalise = Normalisation.of(train)
-        batches = evaluation_batches(train, torch.zeros(len(train)), normalise, self.compute)
+        batches = evaluation_batches(
+            train, torch.zeros(len(train), dtype=torch.int64), normalise, self.compute
+        )
         recompute_bn_stats(encoder, batches, self.compute)
         return [pooled_maps(encoder.eval(), each, normalise, self.compute) for each in images]
 
@@ -112,7 +114,9 @@ def pooled_maps(
 ) -> list[Tensor]:
     """Each stage's maps, averaged over its grid: float32 (n, channels * grid * grid) on the CPU."""
     stages: list[list[Tensor]] = [[] for _ in STAGES]
-    batches = evaluation_batches(images, torch.zeros(len(images)), normalise, compute)
+    batches = evaluation_batches(
+        images, torch.zeros(len(images), dtype=torch.int64), normalise, compute
+    )
     for batch, _ in batches.in_order():
         with compute.autocast():
             found = encoder(batch)

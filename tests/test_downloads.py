@@ -285,8 +285,8 @@ def test_an_archive_that_is_too_large_is_not_read(tmp_path):
         fetch(tmp_path / NAME, mirrors=[])
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
-def test_a_pipe_or_a_device_in_place_of_an_archive_is_refused(make, tmp_path):
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_a_pipe_a_folder_or_a_device_in_place_of_an_archive_is_refused(make, tmp_path):
     make(tmp_path / NAME)
     with pytest.raises(UserError, match="not a regular file"):
         fetch(tmp_path / NAME, mirrors=[])

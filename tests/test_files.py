@@ -56,6 +56,13 @@ def refused(read, path) -> str:
     return str(error.value)
 
 
+def test_a_folder_is_not_written_over(tmp_path):
+    (tmp_path / "seen.json").mkdir()
+    with pytest.raises(UserError, match=r"seen\.json' is a folder"):
+        write_json(tmp_path / "seen.json", {})
+    assert list(tmp_path.iterdir()) == [tmp_path / "seen.json"]
+
+
 def read_or_refuse(read, path) -> None:
     try:
         read(path)

@@ -259,9 +259,9 @@ def test_no_decoder_writes_to_the_terminal(capfd):
 
 def test_a_bomb_is_refused_before_it_unpacks(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10_000)
-    with pytest.raises(Unusable, match="exceeds limit"):  # where Pillow warns
+    with pytest.raises(Unusable, match="more than 0 megapixels"):  # where Pillow warns
         decode(as_file(Image.new("L", (120, 120))))
-    with pytest.raises(Unusable, match="exceeds limit"):  # where Pillow refuses
+    with pytest.raises(Unusable, match="more than 0 megapixels"):  # where Pillow refuses
         decode(as_file(Image.new("L", (900, 900))))
 
 

@@ -1,6 +1,7 @@
 """README's parts, results.csv and README's pictures, from runs that are made up."""
 
 import io
+import json
 import shutil
 import subprocess
 import sys
@@ -305,12 +306,32 @@ def test_runs_of_one_name_have_one_recipe(runs_dir):
 
 def test_an_unfinished_run_is_named(report, runs_dir, tmp_path, capsys):
     one_pair(runs_dir)
-    folder = write_run(runs_dir, scratch(1))
-    (folder / "metrics.json").unlink()
+    cut, damaged = (write_run(runs_dir, scratch(seed)) for seed in (1, 2))
+    (cut / "metrics.json").unlink()
+    (damaged / "config.json").unlink()
     report()
     plot([*where(tmp_path), "--check"])
-    assert f"not finished: {folder}" in capsys.readouterr().out
-    assert unfinished(runs_dir) == [folder]
+    assert f"left out, without config.json or metrics.json: {cut}" in capsys.readouterr().out
+    assert unfinished(runs_dir) == [cut, damaged]
+
+
+def test_a_folder_without_runs_leaves_the_pages_alone(fails, runs_dir, tmp_path):
+    one_pair(runs_dir)
+    (tmp_path / "README.md").write_text("mine")
+    line = fails(plot, *where(tmp_path), "--runs-dir", runs_dir / scratch().name)
+    assert "holds no finished run" in line
+    assert (tmp_path / "README.md").read_text() == "mine"
+
+
+@pytest.mark.parametrize("setup", [scratch(), autoencoder(0)])
+def test_validation_accuracy_is_a_classifiers_alone(runs_dir, setup):
+    path = write_run(runs_dir, setup) / "metrics.json"
+    metrics = json.loads(path.read_text())
+    metrics["valid"]["accuracy"] = None if setup.kind == "baseline" else 0.5
+    path.write_text(json.dumps(metrics))
+    ((run,),) = find_runs(runs_dir).values()
+    with pytest.raises(UserError, match="validation accuracy, unlike what"):
+        print(run.metrics)
 
 
 def test_calibrated_probabilities_are_shown_where_there_are_any(runs_dir):
@@ -448,14 +469,14 @@ def test_a_linked_readme_stays_a_link_with_its_mode(report, runs_dir, tmp_path):
 
 @pytest.mark.parametrize("readme", ["", BEGIN, END + BEGIN, BEGIN + BEGIN + END])
 def test_a_readme_without_its_markers(readme, fails, runs_dir, tmp_path):
-    runs_dir.mkdir()
+    one_pair(runs_dir)
     (tmp_path / "README.md").write_text(readme)
     assert BEGIN in fails(plot, *where(tmp_path))
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
 def test_a_readme_in_another_encoding(encoding, fails, runs_dir, tmp_path):
-    runs_dir.mkdir()
+    one_pair(runs_dir)
     (tmp_path / "README.md").write_bytes("é".encode(encoding))
     assert "UTF-8" in fails(plot, *where(tmp_path))
 

@@ -1,6 +1,8 @@
 """`make reproduce`: what its table says of runs that were trained anew."""
 
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,15 @@ def test_nothing_in_common(folders, fails):
     write_run(folders[1], scratch(7))
     line = fails(main, "--runs-dir", folders[0], "--reproduced-dir", folders[1])
     assert "no run of the main job in common: make reproduce" in line
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+@pytest.mark.parametrize(("runs", "pages"), [("runs", "."), ("mine", "mine")])
+def test_own_runs_do_not_replace_the_published_pages(runs, pages):
+    for goal in ("report", "benchmark"):
+        shown = ["make", "--dry-run", goal, f"RUNS={runs}"]
+        commands = subprocess.run(shown, cwd=HERE, capture_output=True, text=True, check=True)
+        assert commands.stdout.strip().endswith(f"--runs-dir {runs} --pages-dir {pages}")
 
 
 def test_make_reproduces_as_the_published_runs_were_trained():

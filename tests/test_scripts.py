@@ -189,9 +189,17 @@ def test_the_arms_are_paired(autoencoder_dir, tmp_path, monkeypatch):
 
 
 def test_a_missing_encoder_is_an_error(fails, tmp_path):
-    for options in ([], ["--encoder", tmp_path / "encoder.safetensors"]):
-        line = fails(pretrained, *TINY, "--runs-dir", tmp_path, *options)
-        assert "encoder.safetensors' is missing: pretrain_autoencoder.py makes it" in line
+    line = fails(pretrained, *TINY, "--encoder", tmp_path / "encoder.safetensors")
+    assert "encoder.safetensors' is missing: pretrain_autoencoder.py makes it" in line
+    line = fails(pretrained, "--seed", 42, "--dataset", "digits", "--runs-dir", tmp_path)
+    command = f"pretrain_autoencoder.py --dataset digits --seed 42 --runs-dir {tmp_path}"
+    assert f"seed42/encoder.safetensors' is missing: {command} makes it" in line
+
+
+def test_a_file_is_no_folder_of_runs(fails, tmp_path):
+    (tmp_path / "file").write_text("")
+    for runs_dir in (tmp_path / "file", tmp_path / "file" / "mine"):
+        assert "file' is a file, not a folder of runs" in fails(baseline, "--runs-dir", runs_dir)
 
 
 def test_a_classifier_is_no_encoder(fails, baseline_dir):

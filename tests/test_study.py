@@ -193,6 +193,13 @@ def test_blocks_by_number_are_the_first(tmp_path, capsys):
         assert len(lines) == count + 1
 
 
+def test_a_dry_run_says_what_it_does_not_count(fails, tmp_path, capsys):
+    study(["--runs-dir", str(tmp_path), "--dry-run", "--blocks", "classical", "probes"])
+    assert "not counted: classical and probes" in capsys.readouterr().out
+    (tmp_path / "file").write_text("")
+    assert "is a file, not a folder" in fails(study, "--dry-run", "--runs-dir", tmp_path / "file")
+
+
 def test_the_time_left(tmp_path):
     blocks = [block(*TINY.cells((SCRATCH,), {0.1: 3, 1.0: 1}))]
     (wave,) = missing_of(blocks, tmp_path)
