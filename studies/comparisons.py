@@ -1,5 +1,6 @@
 """What the study compares: arms beside other arms at a label budget, judged family by family."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -58,6 +59,19 @@ def study_of(runs: Runs) -> Study:
 def runs_of(runs: Runs, cell: Cell) -> list[FinishedRun]:
     """The cell's finished runs, in order of seed."""
     return [run for run in runs.get(cell.name, []) if run.seed in cell.seeds]
+
+
+def shared_runs(runs: Runs, cells: Iterable[Cell]) -> list[list[FinishedRun]]:
+    """Each cell's runs of the seeds that all have which have any: means of these can be compared.
+
+    Each cell's own runs where no seed is shared.
+    """
+    found = [runs_of(runs, cell) for cell in cells]
+    seeds = [{run.seed for run in of_cell} for of_cell in found if of_cell]
+    shared = set.intersection(*seeds) if seeds else set()
+    if not shared:
+        return found
+    return [[run for run in of_cell if run.seed in shared] for of_cell in found]
 
 
 def compare(

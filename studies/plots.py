@@ -13,8 +13,8 @@ from metrics import MARGIN, MIN_PAIRS, paired_difference
 from report.plots import FULL, GREY, PRETRAINED, PURPLE, SCRATCH, VERMILION, common_history, picture
 from report.runs import Runs, accuracy, class_accuracy
 from studies import grid
-from studies.cells import Arm, Block
-from studies.comparisons import Compared, compare, main_comparison, runs_of, study_of
+from studies.cells import Block
+from studies.comparisons import Compared, compare, main_comparison, shared_runs, study_of
 from studies.costs import FROM_SCRATCH, Cost, costs
 from studies.extra import Classical, extra_of
 from studies.probes_plots import draw_kept_tsne
@@ -200,24 +200,24 @@ def draw_factorial(runs: Runs, block: Block, path: Path) -> None:
     budgets = sorted({cell.budget for cell in block.cells})
     with picture(path, 3.4, columns=len(budgets)) as (row,):
         for axes, budget in zip(row, budgets, strict=True):
-            seeds = block.cell(grid.PLAIN, budget).seeds
-
-            def accuracies(arm: Arm, budget=budget, seeds=seeds) -> list[float]:
-                found = runs_of(runs, block.cell(arm, budget))
-                return [accuracy(run) for run in found if run.seed in seeds]
-
-            if scratch := accuracies(grid.SCRATCH):
+            arms = (grid.SCRATCH, *grid.FACTORIAL)
+            found = shared_runs(runs, [block.cell(arm, budget) for arm in arms])
+            scores = [[accuracy(run) for run in each] for each in found]
+            accuracies = dict(zip(arms, scores, strict=True))
+            if scratch := accuracies[grid.SCRATCH]:
                 level = 100 * np.mean(scratch)
                 axes.axhline(level, color=SCRATCH["color"], label="from scratch")
-            for k, (label, colour, marker, arms) in enumerate(SKIPS):
-                values = [accuracies(arm) for arm in arms]
+            for k, (label, colour, marker, of_skips) in enumerate(SKIPS):
+                values = [accuracies[arm] for arm in of_skips]
                 where = [i + 0.16 * (k - 0.5) for i, each in enumerate(values) if each]
                 means, halves = np.transpose([mean_and_half(v) for v in values if v] or [(0, 0)])
                 if where:
                     look = {"fmt": marker, "color": colour, "capsize": 3, "label": label}
                     axes.errorbar(where, means, halves, **look)
             axes.set_xticks(range(len(OBJECTIVES)), OBJECTIVES)
-            axes.set_title(f"{100 * budget:g} % of the labels; bars: 95 % interval")
+            seeds = max(map(len, found))
+            bars = f"{seeds} seeds; bars: 95 % interval" if seeds > 1 else "1 seed"
+            axes.set_title(f"{100 * budget:g} % of the labels, {bars}")
         row[0].set_ylabel("test accuracy, %")
         row[0].legend()
 

@@ -8,27 +8,39 @@ import numpy as np
 from report.pairs import Pairs
 from report.runs import FinishedRun, Runs, accuracy, core_seconds, valid_accuracy
 from studies.cells import SCRATCH, Arm, Block, Study
-from studies.comparisons import compare, runs_of
+from studies.comparisons import compare, runs_of, shared_runs
 from studies.first_round import BY_EPOCHS, COMPARED_1, ROUND_1_BLOCK, SCRATCH_FIRST
 from studies.search import ARMS, Trial, best, choice_by_few, trials
 
 
-def section(runs: Runs, block: Block) -> dict[str, Any]:
-    """A block's test accuracies and comparisons."""
+def section(runs: Runs, block: Block, shared: bool = True) -> dict[str, Any]:
+    """A block's test accuracies, as `accuracies` takes them, and comparisons."""
     return {
         "block": block,
-        "accuracies": accuracies(runs, block, tested_accuracy),
+        "accuracies": accuracies(runs, block, tested_accuracy, shared=shared),
         "families": [rows for family in block.families if (rows := compare(runs, block, family))],
     }
 
 
 def accuracies(
-    runs: Runs, block: Block, of: Callable[[FinishedRun], float | None]
+    runs: Runs,
+    block: Block,
+    of: Callable[[FinishedRun], float | None],
+    shared: bool = False,
 ) -> dict[str, Any]:
-    """Accuracies by arm, a list for each label budget that the block has runs at."""
+    """Accuracies by arm, a list for each label budget that the block has runs at.
+
+    Args:
+        shared: only of the seeds that all arms of a label budget have, if there are any.
+    """
+    of_cells = {cell: runs_of(runs, cell) for cell in block.cells}
+    if shared:
+        for budget in block.budgets:
+            cells = [cell for cell in block.cells if cell.budget == budget]
+            of_cells |= dict(zip(cells, shared_runs(runs, cells), strict=True))
     found: dict[Arm, dict[float, list[float]]] = {}
-    for cell in block.cells:
-        values = [value for run in runs_of(runs, cell) if (value := of(run)) is not None]
+    for cell, of_cell in of_cells.items():
+        values = [value for run in of_cell if (value := of(run)) is not None]
         if values:
             found.setdefault(cell.arm, {})[cell.budget] = values
     budgets = sorted({budget for by_budget in found.values() for budget in by_budget})
@@ -55,7 +67,7 @@ def round_1(runs: Runs, block: Block | None) -> dict[str, Any] | None:
     if block is None or not any(runs_of(runs, cell) for cell in block.cells):
         return None
     return {
-        **section(runs, block),
+        **section(runs, block, shared=False),
         "by_epochs": by_epochs(runs, block),
         "epochs_columns": list(BY_EPOCHS.values()),
         "tried": tried(runs, block),

@@ -38,6 +38,7 @@ from studies.first_round import (
 from studies.grid import FASHION, STUDIES
 from studies.jobs import Estimate, Job, Place, do, missing
 from studies.page import answer, study_page
+from studies.plots import draw_study
 from studies.search import best, choice_by_few, search_block, trials
 from studies.sections import by_epochs, tried
 from study import main as study
@@ -710,6 +711,21 @@ def test_the_answer_tells_what_longer_training_gives_wherever_it_ran(tmp_path):
     page = study_page(find_runs(tmp_path), "img")
     assert "The pretrained network less this: −5.00 (1 seed); too few seeds for a verdict." in page
     assert "| 1 of 3 | −5.00 | – | – | – | – | too few seeds |" in page
+
+
+def test_a_factorials_means_are_over_the_same_seeds(tmp_path):
+    """Its control is the primary cells', and has seeds that the others have not got yet."""
+    factorial = FASHION.block("factorial")
+    for arm, seeds in ((PRETRAINED, (10, 11)), (grid.PLAIN, (11,))):
+        for seed in seeds:
+            wrong = first_images_wrong(20 + 20 * (seed == 11))
+            write_run(tmp_path, factorial.cell(arm, 0.01).setup(seed), wrong)
+    page = study_page(find_runs(tmp_path), "img")
+    table = page[page.index(f"### {factorial.question}") :]
+    assert "| plain | 80.00 (1) |\n| pretrained | 80.00 (1) |" in table
+    write_run(tmp_path, factorial.cell(SCRATCH, 0.01).setup(11), first_images_wrong(60))
+    draw_study(find_runs(tmp_path), tmp_path)
+    assert (tmp_path / "factorial.png").exists()
 
 
 def test_other_pretrainings_are_told_by_validation(tmp_path):
