@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,7 +17,8 @@ from studies import grid
 from studies.cells import Block
 from studies.comparisons import Compared, compare, main_comparison, shared_runs, study_of
 from studies.costs import FROM_SCRATCH, Cost, costs
-from studies.extra import Classical, extra_of
+from studies.extra import extra_of
+from studies.page import classical_rows
 from studies.probes_plots import draw_kept_tsne
 
 SIDE_BY_SIDE = 3  # panels: more would make the text too small on a page
@@ -34,7 +36,8 @@ def draw_study(runs: Runs, img_dir: Path) -> None:
     main, study = main_comparison(runs), study_of(runs)
     if not main.rows:
         return
-    draw_label_efficiency(main.rows, extra_of(runs).classical, img_dir / "label_efficiency.png")
+    baselines = classical_rows(main, extra_of(runs))
+    draw_label_efficiency(main.rows, baselines, img_dir / "label_efficiency.png")
     draw_gain(main.rows, img_dir / "gain.png")
     draw_learning_speed(main.rows, img_dir / "learning_speed.png")
     if found := costs(runs, main.block):
@@ -63,9 +66,13 @@ def mean_and_half(values: list[float]) -> tuple[float, float]:
 
 
 def draw_label_efficiency(
-    rows: list[Compared], classical: tuple[Classical, ...], path: Path
+    rows: list[Compared], baselines: list[dict[str, Any]], path: Path
 ) -> None:
-    """Test accuracy against the label budget: the mean over seeds and its 95 % interval."""
+    """Test accuracy against the label budget: the mean over seeds and its 95 % interval.
+
+    Args:
+        baselines: as `studies.page.classical_rows` gives them.
+    """
     budgets = [row.budget for row in rows]
     with picture(path, 4.2) as ((axes,),):
         for style, arm in (
@@ -73,14 +80,14 @@ def draw_label_efficiency(
             (PRETRAINED, [row.pretrained for row in rows]),
         ):
             plot_band(axes, budgets, arm, style)
-        names = sorted({row.name for row in classical})
+        names = sorted({each["baseline"].name for each in baselines})
         for k, name in enumerate(names):
             colour, marker = CLASSICAL[k % len(CLASSICAL)]
-            own = sorted((b for b in classical if b.name == name), key=lambda b: b.label_fraction)
-            values = [list(b.test_accuracy.values()) for b in own]
+            own = [each for each in baselines if each["baseline"].name == name]
+            where = [each["baseline"].label_fraction for each in own]
             style = {"color": colour, "marker": marker, "linestyle": ":", "label": shown(name)}
-            plot_band(axes, [b.label_fraction for b in own], values, style)
-        budget_axis(axes, sorted({*budgets, *(b.label_fraction for b in classical)}))
+            plot_band(axes, where, [each["accuracies"] for each in own], style)
+        budget_axis(axes, budgets)
         axes.set_ylabel("test accuracy, %")
         axes.set_title("mean over seeds; band: its 95 % interval")
         axes.legend(loc="lower right")
@@ -219,7 +226,7 @@ def draw_factorial(runs: Runs, block: Block, path: Path) -> None:
             bars = f"{seeds} seeds; bars: 95 % interval" if seeds > 1 else "1 seed"
             axes.set_title(f"{100 * budget:g} % of the labels, {bars}")
         row[0].set_ylabel("test accuracy, %")
-        row[0].legend()
+        legend_above(row[0])
 
 
 @contextmanager

@@ -716,13 +716,13 @@ def test_the_answer_tells_what_longer_training_gives_wherever_it_ran(tmp_path):
 def test_a_factorials_means_are_over_the_same_seeds(tmp_path):
     """Its control is the primary cells', and has seeds that the others have not got yet."""
     factorial = FASHION.block("factorial")
-    for arm, seeds in ((PRETRAINED, (10, 11)), (grid.PLAIN, (11,))):
+    for arm, seeds in ((PRETRAINED, (10, 11)), (grid.NORMALISED, (11,))):
         for seed in seeds:
             wrong = first_images_wrong(20 + 20 * (seed == 11))
             write_run(tmp_path, factorial.cell(arm, 0.01).setup(seed), wrong)
     page = study_page(find_runs(tmp_path), "img")
     table = page[page.index(f"### {factorial.question}") :]
-    assert "| plain | 80.00 (1) |\n| pretrained | 80.00 (1) |" in table
+    assert "| masked, normalised | 80.00 (1) |\n| pretrained | 80.00 (1) |" in table
     write_run(tmp_path, factorial.cell(SCRATCH, 0.01).setup(11), first_images_wrong(60))
     draw_study(find_runs(tmp_path), tmp_path)
     assert (tmp_path / "factorial.png").exists()
