@@ -60,14 +60,14 @@ def budget(fraction: float) -> str:
 FILTERS = {f.__name__: f for f in (cell, points, percent, interval, p, mean_sd, budget)}
 
 
-def environment(room: str | Path) -> Environment:
-    """What renders the templates `*.md.j2` of a room, a folder beside this one.
+def environment(folder: str | Path) -> Environment:
+    """What renders the templates `*.md.j2` of a folder beside this one.
 
     A template may import those that lie here.
     """
     here = Path(__file__).resolve().parent
     made = Environment(
-        loader=FileSystemLoader([here.parent / room, here]),
+        loader=FileSystemLoader([here.parent / folder, here]),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -77,14 +77,14 @@ def environment(room: str | Path) -> Environment:
     return made
 
 
-def render(room: str | Path, template: str, **values: Any) -> str:
+def render(folder: str | Path, template: str, **values: Any) -> str:
     """A whole page from its template."""
-    return environment(room).get_template(template).render(values)
+    return environment(folder).get_template(template).render(values)
 
 
-def render_blocks(room: str | Path, template: str, **values: Any) -> dict[str, str]:
+def render_blocks(folder: str | Path, template: str, **values: Any) -> dict[str, str]:
     """The text of each block of a template, by the block's name."""
-    found = environment(room).get_template(template)
+    found = environment(folder).get_template(template)
     return {
         name: "".join(block(found.new_context(values))).strip("\n")
         for name, block in found.blocks.items()

@@ -18,7 +18,7 @@ SCRIPTS = {
     "export",
     "plot",
 }
-ROOMS = {"harness", "report", "studies", "benchmarks", "pictures", "exports"}
+FOLDERS = {"harness", "report", "studies", "benchmarks", "pictures", "exports"}
 # The experiment, from what is used to what uses it: each imports only what stands before it.
 EXPERIMENT = [
     {"harness"},
@@ -43,14 +43,14 @@ MAY_IMPORT = {
     "benchmark": ALL_OF_IT | {"report", "benchmarks"},
     "predict": ALL_OF_IT | {"pictures"},
     "export": ALL_OF_IT | {"exports"},
-    "plot": {"harness", "recipes", "report", "studies", "benchmarks"},  # it joins rooms
+    "plot": {"harness", "recipes", "report", "studies", "benchmarks"},  # it brings these together
 }
 TOP = sorted(ROOT.glob("*.py"))
-SOURCES = sorted([*TOP, *(path for room in ROOMS for path in (ROOT / room).glob("**/*.py"))])
+SOURCES = sorted([*TOP, *(path for folder in FOLDERS for path in (ROOT / folder).glob("**/*.py"))])
 
 
 def owner(path: Path) -> str:
-    """The room or top-level module that a file belongs to."""
+    """The folder or top-level module that a file belongs to."""
     return path.relative_to(ROOT).parts[0].removesuffix(".py")
 
 
@@ -70,12 +70,12 @@ def imported(path: Path) -> set[str]:
 def test_imports_run_one_way(path):
     here = owner(path)
     ours = {*MAY_IMPORT, *(found.stem for found in TOP)}
-    allowed = MAY_IMPORT[here] | ({here} & ROOMS)
+    allowed = MAY_IMPORT[here] | ({here} & FOLDERS)
     assert imported(path) & ours <= allowed
 
 
 def test_no_name_hides_an_installed_package():
-    names = {path.stem for path in TOP} | ROOMS
+    names = {path.stem for path in TOP} | FOLDERS
     assert not names & (set(packages_distributions()) | sys.stdlib_module_names)
 
 
@@ -83,9 +83,9 @@ def test_few_files_lie_at_top_level():
     assert len(TOP) <= 16
 
 
-@pytest.mark.parametrize("room", sorted(ROOMS))
-def test_a_room_begins_with_a_docstring_alone(room):
-    module = ast.parse((ROOT / room / "__init__.py").read_text())
+@pytest.mark.parametrize("folder", sorted(FOLDERS))
+def test_a_room_begins_with_a_docstring_alone(folder):
+    module = ast.parse((ROOT / folder / "__init__.py").read_text())
     assert ast.get_docstring(module)
     assert len(module.body) == 1
 
