@@ -84,7 +84,7 @@ def test_few_files_lie_at_top_level():
 
 
 @pytest.mark.parametrize("folder", sorted(FOLDERS))
-def test_a_room_begins_with_a_docstring_alone(folder):
+def test_a_folder_begins_with_a_docstring_alone(folder):
     module = ast.parse((ROOT / folder / "__init__.py").read_text())
     assert ast.get_docstring(module)
     assert len(module.body) == 1
