@@ -1,6 +1,6 @@
 """The study's pictures: accuracy, gain, learning speed and cost over label budgets and seeds."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from studies.extra import extra_of
 from studies.page import classical_rows
 from studies.probes_plots import draw_kept_tsne
 
+FEWEST_FOR_A_BAR = 3  # values
 SIDE_BY_SIDE = 3  # panels: more would make the text too small on a page
 # Baselines without a network, in the order of their names.
 CLASSICAL = (("#009E73", "^"), ("#E69F00", "v"), (PURPLE, "D"), ("#56B4E9", "P"))
@@ -60,9 +61,14 @@ def budget_axis(axes: Axes, budgets: list[float]) -> None:
 
 
 def mean_and_half(values: list[float]) -> tuple[float, float]:
-    """Mean and half of its 95 % t interval, in percent; half is 0 for one value."""
+    """Mean and half of its 95 % t interval, in percent; half is 0 where there is no bar."""
     found = paired_difference([0.0] * len(values), values)
-    return 100 * found.mean, 0.0 if found.low is None else 100 * (found.high - found.mean)
+    return 100 * found.mean, 100 * (found.high - found.mean) if has_bar(values) else 0.0
+
+
+def has_bar(values: Sized) -> bool:
+    """Whether their interval is drawn: that of two values would dwarf all else in the picture."""
+    return len(values) >= FEWEST_FOR_A_BAR
 
 
 def draw_label_efficiency(
@@ -222,9 +228,9 @@ def draw_factorial(runs: Runs, block: Block, path: Path) -> None:
                     look = {"fmt": marker, "color": colour, "capsize": 3, "label": label}
                     axes.errorbar(where, means, halves, **look)
             axes.set_xticks(range(len(OBJECTIVES)), OBJECTIVES)
-            seeds = max(map(len, found))
-            bars = f"{seeds} seeds; bars: 95 % interval" if seeds > 1 else "1 seed"
-            axes.set_title(f"{100 * budget:g} % of the labels, {bars}")
+            most = max(found, key=len)
+            bars = "; bars: 95 % interval" if has_bar(most) else ""
+            axes.set_title(f"{100 * budget:g} % of the labels, seeds: {len(most)}{bars}")
         row[0].set_ylabel("test accuracy, %")
         legend_above(row[0])
 
