@@ -61,14 +61,19 @@ def runs_of(runs: Runs, cell: Cell) -> list[FinishedRun]:
     return [run for run in runs.get(cell.name, []) if run.seed in cell.seeds]
 
 
+def shared_seeds(found: Iterable[list[FinishedRun]]) -> set[int]:
+    """The seeds that all of these lists have which have any."""
+    seeds = [{run.seed for run in each} for each in found if each]
+    return set.intersection(*seeds) if seeds else set()
+
+
 def shared_runs(runs: Runs, cells: Iterable[Cell]) -> list[list[FinishedRun]]:
     """Each cell's runs of the seeds that all have which have any: means of these can be compared.
 
     Each cell's own runs where no seed is shared.
     """
     found = [runs_of(runs, cell) for cell in cells]
-    seeds = [{run.seed for run in of_cell} for of_cell in found if of_cell]
-    shared = set.intersection(*seeds) if seeds else set()
+    shared = shared_seeds(found)
     if not shared:
         return found
     return [[run for run in of_cell if run.seed in shared] for of_cell in found]

@@ -30,14 +30,17 @@ from studies.sections import ablation_rows, pretrainings, round_1, search_tables
 RESAMPLES = 4_000  # of seeds and images
 
 
-def answer(runs: Runs) -> dict[str, Any] | None:
+def answer(runs: Runs, main: Main | None = None) -> dict[str, Any] | None:
     """What README's first screen says; None without a pair.
 
     `rows` are `Compared`, one a label budget; `other_seeds` says that theirs are not the
     protocol's; `longer` are `Compared`, pretrained less scratch with the pretraining's compute on
     top.
+
+    Args:
+        main: the main comparison, where it is known by now.
     """
-    main = main_comparison(runs)
+    main = main or main_comparison(runs)
     if not main.rows:
         return None
     block = study_of(runs).block("compute")
@@ -58,7 +61,7 @@ def study_page(runs: Runs, img_dir: str) -> str:
         "study.md.j2",
         img=img_dir,
         main=main,
-        answer=answer(runs),
+        answer=answer(runs, main),
         groups=by_verdict((row, row.judged) for row in main.rows),
         primary=primary_rows(main, study.blocks[0]),
         beside=[beside(row) for row in main.rows],

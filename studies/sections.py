@@ -8,7 +8,7 @@ import numpy as np
 from report.pairs import Pairs
 from report.runs import FinishedRun, Runs, accuracy, core_seconds, valid_accuracy
 from studies.cells import SCRATCH, Arm, Block, Study
-from studies.comparisons import compare, runs_of, shared_runs
+from studies.comparisons import compare, runs_of, shared_runs, shared_seeds
 from studies.first_round import BY_EPOCHS, COMPARED_1, ROUND_1_BLOCK, SCRATCH_FIRST
 from studies.search import ARMS, Trial, best, choice_by_few, trials
 
@@ -79,9 +79,8 @@ def by_epochs(runs: Runs, block: Block) -> list[dict[str, Any]]:
     rows = []
     for budget in block.round.budgets:
         found = [runs_of(runs, block.cell(arm, budget)) for arm in BY_EPOCHS]
-        seeds = [{run.seed for run in arm} for arm in found if arm]
-        shared = set.intersection(*seeds) if len(seeds) > 1 else set()
-        if shared:
+        shared = shared_seeds(found)
+        if shared and sum(map(bool, found)) > 1:
             cells = [[run for run in arm if run.seed in shared] for arm in found]
             columns = [
                 (float(np.mean(list(map(valid_accuracy, arm)))), arm[0].setup.recipe.epochs)
