@@ -79,7 +79,7 @@ def new_autoencoder(recipe: AutoencoderRecipe) -> UNetAutoencoder:
     """An autoencoder whose random start depends on the seed alone."""
     torch.manual_seed(derive_seed(recipe.seed, "model"))
     outputs = 1 + ORIENTATIONS if recipe.target == "gradients" else 1
-    return UNetAutoencoder(recipe.width, recipe.skips, outputs)
+    return UNetAutoencoder(recipe.width, recipe.skips, outputs, recipe.decoder_width)
 
 
 class Reconstruction:

@@ -13,6 +13,8 @@ PATCH = 4  # pixels a side; the 7x7 grid of patches is the last stage's grid of 
 ORIENTATIONS = 8  # of a gradient: upright, level, both diagonals, and what lies between
 AROUND = 5  # pixels a side of the neighbourhood that a histogram is of
 FLAT = 0.1  # added to a patch's deviation, so that a flat patch's rounding errors do not count
+LEAST_ERASED, MOST_ERASED = 0.02, 1 / 3  # of an image's area
+LONGEST = 10 / 3  # an erased rectangle's one side, as a multiple of the other
 NOISE_STD = 0.7  # in units of the pixels' standard deviation
 
 
@@ -113,6 +115,41 @@ class Batches:
         rows = rows[:, None] + pixel
         columns = columns[:, None] + torch.where(mirrored[:, None], SIZE - 1 - pixel, pixel)
         return self.normalise(self.padded[index[:, None, None], rows[:, :, None], columns[:, None]])
+
+
+def erase(images: Tensor, share: float, rng: torch.Generator) -> Tensor:
+    """Random erasing (Zhong et al. 2020, arXiv:1708.04896): hide a rectangle of some images.
+
+    Area, proportions and place are drawn for each image, with the ranges of that article; what
+    is hidden is behind the mean grey.
+
+    Args:
+        images: normalised (N, 1, 28, 28).
+        share: the probability of an image to lose a rectangle, in [0, 1].
+        rng: a CPU generator, so that every device draws the same.
+    """
+    if share == 0:
+        return images
+    draws = torch.rand(5, len(images), generator=rng).to(images.device)
+    chosen, area, proportions, top, left = draws
+    area = SIZE**2 * (LEAST_ERASED + (MOST_ERASED - LEAST_ERASED) * area)
+    ratio = LONGEST ** (2 * proportions - 1)
+    rows, columns = stretch(top, (area * ratio).sqrt()), stretch(left, (area / ratio).sqrt())
+    hidden = (chosen < share)[:, None, None] & rows[:, :, None] & columns[:, None, :]
+    return images.masked_fill(hidden.unsqueeze(1), 0.0)
+
+
+def stretch(place: Tensor, length: Tensor) -> Tensor:
+    """Which of 28 pixels lie in a stretch, bool (N, 28).
+
+    Args:
+        place: in [0, 1), from the first place where it fits to the last, (N,).
+        length: in pixels, (N,).
+    """
+    length = length.round().clamp(max=SIZE)
+    first = (place * (SIZE - length + 1)).floor()
+    pixel = torch.arange(SIZE, device=place.device)
+    return (pixel >= first[:, None]) & (pixel < (first + length)[:, None])
 
 
 def corrupt(

@@ -24,6 +24,7 @@ from recipes import AutoencoderRecipe, ClassifierRecipe, Files, Machine, Recipe
 EXAMPLES = """\
   python benchmark.py                      images per second, of all training loops
   python benchmark.py --time-to-accuracy   seconds to 90, 91.2, 92 and 93 %; resumes where cut
+  python benchmark.py --variants           the same for other ways to train; resumes where cut
   python benchmark.py --growth --rounds 3  seconds and memory against width, batch size, threads
   python benchmark.py --check --rounds 3   does our loop waste time? changes no file"""
 NOT_MEASURED = ("data_dir", "runs_dir", "overwrite")  # options that change no figure
@@ -34,6 +35,11 @@ def parse_args(argv=None):
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--time-to-accuracy", action="store_true", help="measure this, not images per second"
+    )
+    what.add_argument(
+        "--variants",
+        action="store_true",
+        help="measure accuracy and seconds of ways to be faster that were tried",
     )
     what.add_argument(
         "--growth",
@@ -69,6 +75,8 @@ def main(argv=None) -> None:
         check(args, compute)
     elif args.time_to_accuracy:
         measure_time_to_accuracy(args, compute)
+    elif args.variants:
+        measure_variants(args, compute)
     elif args.growth:
         measure_growth(args, compute)
     elif args.graphics_card:
@@ -90,6 +98,20 @@ def measure_throughput(args, compute) -> None:
 
 
 def measure_time_to_accuracy(args, compute) -> None:
+    from benchmarks.accuracy import entries, race
+
+    plan = entries(args.seed, args.seeds, compute)
+    measure_trainings(args, compute, "time_to_accuracy", plan, race)
+
+
+def measure_variants(args, compute) -> None:
+    from benchmarks.variants import entries, race
+
+    measure_trainings(args, compute, "variants", entries(args.seed, args.seeds), race)
+
+
+def measure_trainings(args, compute, name: str, plan: list, race) -> None:
+    """Keep and show what `race` finds of the plan's trainings, as the file's part of that name."""
     from benchmarks import accuracy
     from data import load_dataset
 
@@ -98,12 +120,12 @@ def measure_time_to_accuracy(args, compute) -> None:
     part = accuracy.start(recipe, dataset, compute, command(args))
     before = read_measured(file_of(args))
     if before and not args.overwrite:
-        part = accuracy.resume(before.time_to_accuracy, part)
-    plan = accuracy.missing(part, args.seeds, compute)
+        part = accuracy.resume(getattr(before, name), part)
+    plan = accuracy.missing(part, plan)
     print(f"{len(plan)} trainings on {compute}; what is measured is kept after each", flush=True)
-    for grown in accuracy.race(part, plan, args.data_dir, compute):
-        keep(args, time_to_accuracy=grown)
-    show(read_measured(file_of(args)), "race")
+    for grown in race(part, plan, args.data_dir, compute):
+        keep(args, **{name: grown})
+    show(read_measured(file_of(args)), name)
 
 
 def measure_growth(args, compute) -> None:

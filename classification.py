@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import update_bn
 
-from batches import Batches, Normalisation
-from data import ImageSet, derive_seed, split, stratified_subset
+from batches import Batches, Normalisation, erase
+from data import ImageSet, derive_seed, generator, split, stratified_subset
 from harness import board
 from harness.compute import Compute
 from harness.files import write_arrays
@@ -131,7 +131,9 @@ class Classification:
         return len(self.batches)
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        return self.batches.epoch(epoch)
+        rng = generator(self.recipe.seed, "erasing", epoch)
+        for images, labels in self.batches.epoch(epoch):
+            yield erase(images, self.recipe.random_erasing, rng), labels
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy with label smoothing, in nats."""

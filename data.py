@@ -221,7 +221,7 @@ def _shuffled(count: int, seed: int) -> Tensor:
     return torch.randperm(count, generator=generator(seed, "subset"))
 
 
-STREAMS = ("subset", "model", "order", "shift", "flip", "corruption", "validation")
+STREAMS = ("subset", "model", "order", "shift", "flip", "corruption", "validation", "erasing")
 
 
 def derive_seed(seed: int, stream: str, epoch: int = 0) -> int:

@@ -110,24 +110,27 @@ class UNetAutoencoder(nn.Module):
 
     At each scale the decoder doubles the size (nearest neighbour, which leaves no checkerboard),
     joins the encoder's maps of that size if `skips`, and mixes both with a 3x3 convolution.
-    It is half as wide as the encoder: what is wanted is the encoder, and a light decoder leaves
-    the work to it (He et al. 2022, arXiv:2111.06377).
+    By default it is half as wide as the encoder: what is wanted is the encoder, and a light decoder
+    leaves the work to it (He et al. 2022, arXiv:2111.06377).
 
     Args:
+        decoder_width: the decoder's channels, as a multiple of the encoder's at each scale.
         outputs: maps that it gives: the image's, and those of what else is to be reconstructed.
     """
 
-    def __init__(self, width: float, skips: bool = True, outputs: int = 1):
+    def __init__(
+        self, width: float, skips: bool = True, outputs: int = 1, decoder_width: float = 0.5
+    ):
         super().__init__()
         self.encoder = Encoder(width)
         self.skips = skips
         c1, c2, _, _, c5 = self.encoder.channels
-        half1, half2 = max(1, c1 // 2), max(1, c2 // 2)
+        d1, d2 = (max(1, int(decoder_width * c)) for c in (c1, c2))
         self.upsample = nn.Upsample(scale_factor=2, mode="nearest")
-        self.reduce7 = conv_block(c5, half2)
-        self.mix14 = conv_block(half2 + c2 * skips, half1)
-        self.mix28 = conv_block(half1 + c1 * skips, half1)
-        self.to_image = nn.Conv2d(half1, outputs, kernel_size=1)
+        self.reduce7 = conv_block(c5, d2)
+        self.mix14 = conv_block(d2 + c2 * skips, d1)
+        self.mix28 = conv_block(d1 + c1 * skips, d1)
+        self.to_image = nn.Conv2d(d1, outputs, kernel_size=1)
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 1, 28, 28) normalised images to reconstructions (N, outputs, 28, 28)."""

@@ -88,6 +88,15 @@ class ClassifierRecipe(Recipe, frozen=True, kw_only=True, tag="classifier", tag_
     label_smoothing: Annotated[
         float, about("in the training loss (Szegedy et al. 2016)", "smoothing", ge=0, lt=1)
     ] = 0.1
+    random_erasing: Annotated[
+        float,
+        about(
+            "share of the training images in which a rectangle is hidden (Zhong et al. 2020)",
+            "erasing",
+            ge=0,
+            le=1,
+        ),
+    ] = 0.0
     tta_shift: Annotated[
         int,
         about(
@@ -120,6 +129,10 @@ class AutoencoderRecipe(Recipe, frozen=True, kw_only=True, tag="autoencoder", ta
         int, about("of an image's 49 patches, with mask", "hidden", ge=1, le=48)
     ] = 24
     skips: Annotated[bool, about("no skip connections in the decoder", "skips")] = True
+    decoder_width: Annotated[
+        float,
+        about("the decoder's channels, as a multiple of the encoder's", "decoder", gt=0, le=4),
+    ] = 0.5
     image_fraction: Annotated[
         float, about("share of the training images that is used", "images", gt=0, le=1)
     ] = 1.0

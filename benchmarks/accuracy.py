@@ -86,16 +86,26 @@ def resume(before: TimeToAccuracy | None, fresh: TimeToAccuracy) -> TimeToAccura
     same = before.recipe == fresh.recipe and before.data == fresh.data
     if not (same and alike(before.environment, fresh.environment)):
         raise UserError(
-            "the time to accuracy that is there was measured with another recipe, data set or "
+            "what is there was measured with another recipe, data set or "
             "machine: use --overwrite to measure it anew"
         )
     return structs.replace(before, command=fresh.command)
 
 
-def missing(part: TimeToAccuracy, seeds: int, compute: Compute) -> list[Entry]:
-    """The trainings that are still to be measured."""
+def missing(part: TimeToAccuracy, plan: list[Entry]) -> list[Entry]:
+    """Those of the trainings that are still to be measured."""
     done = {Entry(trial.contender, trial.seed, trial.cycle) for trial in part.trials}
-    return [entry for entry in entries(part.recipe.seed, seeds, compute) if entry not in done]
+    return [entry for entry in plan if entry not in done]
+
+
+def with_trial(part: TimeToAccuracy, trial: Trial) -> TimeToAccuracy:
+    """One training more, which is printed."""
+    print(
+        f"seed {trial.seed}, {trial.contender}: {trial.accuracy[-1]:.4f} after "
+        f"{len(trial.accuracy)} epochs, {trial.seconds[-1]:.1f} s",
+        flush=True,
+    )
+    return structs.replace(part, trials=[*part.trials, trial])
 
 
 def race(
@@ -109,34 +119,38 @@ def race(
     dataset = load_dataset(part.recipe.dataset, data_dir)
     with other_process(_load, part.recipe.dataset, data_dir) as there:
         for entry in plan:
-            recipe = recipe_of(entry, part.recipe)
             if entry.contender.startswith("ours"):
-                trial = our_trial(entry, recipe, dataset, compute)
+                trial = our_trial(entry, part.recipe, dataset, compute)
             else:
-                trial = there.submit(_usual_trial, entry, recipe, compute).result()
-            part = structs.replace(part, trials=[*part.trials, trial])
-            print(
-                f"seed {entry.seed}, {entry.contender}: {trial.accuracy[-1]:.4f} after "
-                f"{len(trial.accuracy)} epochs, {trial.seconds[-1]:.1f} s",
-                flush=True,
-            )
+                trial = there.submit(_usual_trial, entry, part.recipe, compute).result()
+            part = with_trial(part, trial)
             yield part
 
 
-def our_trial(entry: Entry, recipe: ClassifierRecipe, dataset: ImageSet, compute: Compute) -> Trial:
-    """This project's training, with its schedule made for as many epochs as the cycle has."""
+def our_trial(
+    entry: Entry,
+    ours: ClassifierRecipe,
+    dataset: ImageSet,
+    compute: Compute,
+    kind: type[Task] | None = None,
+) -> Trial:
+    """This project's training, with its schedule made for as many epochs as the cycle has.
+
+    Args:
+        kind: the task to train in place of the recipe's own.
+    """
     if entry.contender == "ours_fp32":
         compute = replace(compute, precision="fp32")
+    recipe = recipe_of(entry, ours)
     workload = make_workload(recipe, dataset, compute)
-    task = workload.new_task()
+    task = workload.new_task(kind)
     train = our_training(task, workload, len(task) * recipe.epochs)
     return measured_trial(entry, task, lambda epoch: train(task.epoch(epoch)), until=1.0)
 
 
-def usual_trial(
-    entry: Entry, recipe: ClassifierRecipe, dataset: ImageSet, compute: Compute
-) -> Trial:
+def usual_trial(entry: Entry, ours: ClassifierRecipe, dataset: ImageSet, compute: Compute) -> Trial:
     """The usual script's training, with its own data path."""
+    recipe = recipe_of(entry, ours)
     tuned = entry.contender.endswith(TUNED)
     form = Form.best(compute) if tuned else Form.tutorial(compute, WORKERS)
     workload = make_workload(recipe, dataset, form.compute)
@@ -167,5 +181,5 @@ def _load(name: str, data_dir: str) -> None:
     _dataset.append(load_dataset(name, data_dir))
 
 
-def _usual_trial(entry: Entry, recipe: ClassifierRecipe, compute: Compute) -> Trial:
-    return usual_trial(entry, recipe, _dataset[0], compute)
+def _usual_trial(entry: Entry, ours: ClassifierRecipe, compute: Compute) -> Trial:
+    return usual_trial(entry, ours, _dataset[0], compute)

@@ -74,7 +74,7 @@ class Trial(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One training, measured after each epoch.
 
     Args:
-        contender: one of `page.RACERS`.
+        contender: one of `page.RACERS`, or what a variant is called.
         cycle: the epochs for which its learning-rate schedule was made.
         seconds: of training, from the start to the end of each epoch.
         accuracy: on validation images, after each epoch.
@@ -88,7 +88,7 @@ class Trial(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class TimeToAccuracy(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Seconds until a validation accuracy is reached, ours and the usual script's.
+    """Trainings that say in how many seconds a validation accuracy is reached.
 
     Args:
         recipe: ours; cycle and seed are each trial's own.
@@ -169,6 +169,7 @@ class Measured(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     throughput: Throughput | None = None
     time_to_accuracy: TimeToAccuracy | None = None
+    variants: TimeToAccuracy | None = None
     growth: Growth | None = None
     card: Card | None = None
 

@@ -3,6 +3,8 @@
 from statistics import median
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from benchmarks.measured import (
     GOALS,
     LEAST_OF_BARE_STEP,
@@ -16,6 +18,7 @@ from benchmarks.measured import (
     Spread,
     Throughput,
     TimeToAccuracy,
+    Trial,
     images_per_second,
     ratio,
     ratios,
@@ -78,6 +81,21 @@ class Reach(NamedTuple):
     over_ours: Spread | None
 
 
+class VariantRow(NamedTuple):
+    """What a way to train costs and reaches, over seeds; None: it is the recipe itself.
+
+    Args:
+        accuracy: in percent.
+        gain: of accuracy, over what the recipe reaches in as many seconds with the same seed.
+    """
+
+    name: str
+    epochs: int
+    seconds: Spread
+    accuracy: Spread
+    gain: Spread | None
+
+
 class CardRow(NamedTuple):
     """Ten epochs of every model in one form; None where it was not measured."""
 
@@ -117,6 +135,8 @@ def page_values(measured: Measured, img_dir: str) -> dict[str, Any]:
         "img": img_dir,
         "throughput": throughput,
         "race": race,
+        "variants": measured.variants,
+        "variant_rows": variant_rows(measured.variants) if measured.variants else [],
         "growth": measured.growth,
         "start": median(p.start_seconds for p in measured.growth.points) if measured.growth else 0,
         "growth_rows": growth_rows(measured.growth) if measured.growth else [],
@@ -192,6 +212,32 @@ def reach(race: TimeToAccuracy, racer: str, goal: float) -> Reach | None:
     over_ours = ratio([own[s][0] for s in shared], [ours[s][0] for s in shared]) if shared else None
     seconds, epochs = zip(*own.values(), strict=True)
     return Reach(Spread.of(list(seconds)), median(epochs), over_ours)
+
+
+def variant_rows(race: TimeToAccuracy) -> list[VariantRow]:
+    """The recipe for some numbers of epochs, then each way that was tried; over shared seeds."""
+    ways: dict[tuple[str, int], dict[int, Trial]] = {}
+    for trial in race.trials:
+        ways.setdefault((trial.contender, trial.cycle), {})[trial.seed] = trial
+    seeds = sorted(set.intersection(*map(set, ways.values())))
+    own = {seed: [ways[way][seed] for way in ways if way[0] == "ours"] for seed in seeds}
+    return [
+        VariantRow(
+            name,
+            cycle,
+            Spread.of([found[seed].seconds[-1] for seed in seeds]),
+            Spread.of([100 * found[seed].accuracy[-1] for seed in seeds]),
+            Spread.of([gain(found[seed], own[seed]) for seed in seeds]) if name != "ours" else None,
+        )
+        for (name, cycle), found in ways.items()
+        if seeds
+    ]
+
+
+def gain(trial: Trial, recipes: list[Trial]) -> float:
+    """Of accuracy, over the recipe in as many seconds: read between its runs, or at their ends."""
+    seconds, accuracy = zip(*sorted((t.seconds[-1], t.accuracy[-1]) for t in recipes), strict=True)
+    return trial.accuracy[-1] - float(np.interp(trial.seconds[-1], seconds, accuracy))
 
 
 def growth_rows(growth: Growth) -> list[GrowthRow]:

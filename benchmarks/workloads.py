@@ -36,9 +36,15 @@ class Workload:
     compute: Compute
     new_model: Callable[[], nn.Module]
 
-    def new_task(self) -> Task:
-        """The experiment's own task, on a model that is not placed on the device yet."""
-        kind = Reconstruction if isinstance(self.recipe, AutoencoderRecipe) else Classification
+    def new_task(self, kind: type[Task] | None = None) -> Task:
+        """The experiment's own task, on a model that is not placed on the device yet.
+
+        Args:
+            kind: another task in its place, which takes what that one takes.
+        """
+        if kind is None:
+            autoencoder = isinstance(self.recipe, AutoencoderRecipe)
+            kind = Reconstruction if autoencoder else Classification
         return kind(self.new_model(), self.batches, self.valid_batches, self.recipe, self.compute)
 
 

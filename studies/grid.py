@@ -56,6 +56,13 @@ HIDDEN = tuple(
 SAME_COMPUTE = Arm("from scratch, with the pretraining's compute on top", passes=20)
 
 
+# What was tried and not adopted.
+WIDE_DECODER = Arm("pretrained, decoder as wide as the encoder", pretraining={"decoder_width": 1.0})
+ERASING = {"random_erasing": 0.25}
+ERASED = Arm("pretrained, random erasing", ERASING, {})
+ERASED_SCRATCH = Arm("from scratch, random erasing", ERASING)
+
+
 def wider(width: float) -> tuple[Arm, Arm]:
     """Both arms with other nets."""
     changes = {"width": width}
@@ -206,16 +213,18 @@ AGAIN_BLOCK = Block(
     ),
     (((PRETRAINED, SCRATCH),),),
 )
-# What else was tried in pretraining, at the best of what was searched.
+# What else was tried, at the best of what was searched.
+TRIED = (
+    *(SCRATCH, ERASED_SCRATCH),
+    *(LONG_NORMALISED, NORMALISED, PRETRAINED, WIDE_DECODER, ERASED),
+)
 FASHION_TRIED = Round({"validations": 1, **NO_TEST}, steps(PROTOCOL))
 TRIED_BLOCK = Block(
     "tried",
-    "What else was tried in pretraining?",
+    "What else was tried?",
     FASHION_TRIED,
     tuple(
-        FASHION_TRIED.cell(arm, budget, SEARCH_SEEDS)
-        for arm in (LONG_NORMALISED, NORMALISED, PRETRAINED)
-        for budget in SMALL_BUDGETS
+        FASHION_TRIED.cell(arm, budget, SEARCH_SEEDS) for arm in TRIED for budget in SMALL_BUDGETS
     ),
 )
 FASHION = Study(

@@ -25,7 +25,7 @@ from studies.comparisons import Compared, Main, compare, main_comparison, study_
 from studies.costs import USES, cost_rows
 from studies.extra import Extra, Probe, extra_of
 from studies.search import unsettled
-from studies.sections import ablation_rows, pretrainings, round_1, search_tables, section
+from studies.sections import ablation_rows, others_tried, round_1, search_tables, section
 
 RESAMPLES = 4_000  # of seeds and images
 
@@ -81,7 +81,7 @@ def study_page(runs: Runs, img_dir: str) -> str:
         ablation=ablation_rows(runs, study.block("ablation")),
         search=search_tables(runs, study),
         unsettled=unsettled(study, runs),
-        pretrainings=pretrainings(runs, study.block("tried")),
+        others_tried=others_tried(runs, study.block("tried")),
         classes=class_table(main),
         has_first_round=study.block("round1") is not None,
         seeds=study.seeds,

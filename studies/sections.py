@@ -10,6 +10,7 @@ from report.runs import FinishedRun, Runs, accuracy, core_seconds, valid_accurac
 from studies.cells import SCRATCH, Arm, Block, Study
 from studies.comparisons import compare, runs_of, shared_runs, shared_seeds
 from studies.first_round import BY_EPOCHS, COMPARED_1, ROUND_1_BLOCK, SCRATCH_FIRST
+from studies.grid import LONG_NORMALISED
 from studies.search import ARMS, Trial, best, choice_by_few, trials
 
 
@@ -56,10 +57,14 @@ def tested_accuracy(run: FinishedRun) -> float | None:
     return accuracy(run) if run.metrics.test else None
 
 
-def pretrainings(runs: Runs, block: Block | None) -> dict[str, Any] | None:
-    """What else was tried in pretraining, on validation; None before anything else was."""
-    found = accuracies(runs, block, valid_accuracy) if block else {"rows": []}
-    return {"block": block, "accuracies": found} if len(found["rows"]) > 1 else None
+def others_tried(runs: Runs, block: Block | None) -> dict[str, Any] | None:
+    """What was tried beside the search, on validation; None before anything was."""
+    of_search = (SCRATCH, LONG_NORMALISED)  # whose best trials are cells of the block
+    if block is None or not any(
+        runs_of(runs, cell) for cell in block.cells if cell.arm not in of_search
+    ):
+        return None
+    return {"block": block, "accuracies": accuracies(runs, block, valid_accuracy)}
 
 
 def round_1(runs: Runs, block: Block | None) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from torch import nn
 
 from batches import Batches, Normalisation
 from benchmark import command, main, parse_args
-from benchmarks import accuracy, card, contenders, growth, measurement, peers
+from benchmarks import accuracy, card, contenders, growth, measurement, peers, variants
 from benchmarks.contenders import Stopwatch, bare_step, flops_per_image, our_loop
 from benchmarks.measured import (
     Card,
@@ -34,7 +34,7 @@ from benchmarks.measured import (
 )
 from benchmarks.measurement import take_turns
 from benchmarks.operations import kind_of
-from benchmarks.page import benchmark_page, page_blocks
+from benchmarks.page import benchmark_page, gain, page_blocks
 from benchmarks.peers import LIBRARIES, form_of, peer_loop, peer_names
 from benchmarks.plots import draw_benchmark
 from benchmarks.usual import Form, Peer, UsualLoader, WatchedLoader, usual_script
@@ -458,7 +458,7 @@ def test_the_page_leads_with_the_time_to_accuracy(race, tmp_path):
     headline = page.splitlines()[2:5]
     assert "To 91.2 % validation accuracy" in headline[0]
     assert "22 seconds, 3.75 times" in " ".join(headline).replace("3.8", "3.75")
-    rows = table_rows(page_blocks(measured)["race"])
+    rows = table_rows(page_blocks(measured)["time_to_accuracy"])
     assert rows[2] == (
         "| **this project** | 16 (12–20) s, 1.5 epochs | 22 (20–24) s, 2 epochs | "
         "22 (20–24) s, 2 epochs | – |"
@@ -534,6 +534,75 @@ def test_the_race_is_cut_and_resumed(written, monkeypatch, capsys, fails):
     assert capsys.readouterr().out.startswith("0 trainings")
     assert "--overwrite" in fails(main, *options, "--batch-size", "64")
     assert read_measured(path) == measured
+
+
+def test_a_variant_is_held_against_the_recipe_in_as_many_seconds(race):
+    ways = [
+        trial("ours", 0, 2, (10.0, 0.80), (20.0, 0.90)),
+        trial("ours", 0, 4, (20.0, 0.85), (40.0, 0.94)),
+        trial("a | way", 0, 3, (15.0, 0.70), (30.0, 0.93)),
+        trial("slow", 0, 3, (15.0, 0.70), (50.0, 0.93)),
+    ]
+    assert gain(ways[2], ways[:2]) == pytest.approx(0.93 - 0.92)
+    assert gain(ways[3], ways[:2]) == pytest.approx(0.93 - 0.94)  # no guess beyond its runs
+    unfinished = trial("ours", 1, 2, (9.0, 0.8))
+    measured = Measured(variants=structs.replace(race, trials=[*ways, unfinished]))
+    rows = table_rows(page_blocks(measured)["variants"])
+    assert rows[2:] == [
+        "| the recipe | 2 | 20 (20–20) | 90.00 (90.00–90.00) | |",
+        "| the recipe | 4 | 40 (40–40) | 94.00 (94.00–94.00) | |",
+        r"| a \| way | 3 | 30 (30–30) | 93.00 (93.00–93.00) | +1.00 (+1.00 to +1.00) |",
+        "| slow | 3 | 50 (50–50) | 93.00 (93.00–93.00) | −1.00 (−1.00 to −1.00) |",
+    ]
+
+
+def test_each_variant_changes_what_it_says():
+    dataset = load_dataset("digits", "nowhere")
+    compute = set_up_compute("cpu", "fp32", threads=1)
+    workload = make_workload(
+        ClassifierRecipe(dataset="digits", width=0.05, epochs=2), dataset, compute
+    )
+    images, _ = next(workload.new_task().epoch(0))
+
+    halving = workload.new_task(variants.HalvingStem)
+    maps = halving.model.encoder(images)
+    assert [m.shape[-1] for m in maps] == [14, 14, 7]
+
+    small = workload.new_task(variants.SmallFirst)
+    sizes = [next(iter(small.epoch(epoch)))[0].shape[-1] for epoch in (0, 1)]
+    assert sizes == [24, 28]
+    assert small.model(next(iter(small.epoch(0)))[0]).shape[1] == 10
+
+    averaged = workload.new_task(variants.Averaged)
+    first = averaged.model.classifier[-1].weight.detach().clone()
+    for _ in averaged.epoch(0):
+        with torch.no_grad():
+            averaged.model.classifier[-1].weight.add_(1)
+    steps, mean = len(averaged), averaged.average.module.classifier[-1].weight
+    # The first step's weights, and then a running average of them.
+    weights = torch.tensor(
+        [variants.DECAY ** (steps - 1)]
+        + [(1 - variants.DECAY) * variants.DECAY ** (steps - k) for k in range(2, steps + 1)]
+    )
+    expected = first + (weights * torch.arange(1, steps + 1)).sum()
+    torch.testing.assert_close(mean.detach(), expected)
+    assert averaged.evaluate(averaged.model)["valid_accuracy"] >= 0
+
+
+def test_the_variants_are_cut_and_resumed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(variants, "CYCLES", (1,))
+    few = {name: v._replace(epochs=1) for name, v in variants.VARIANTS.items() if not v.compiled}
+    monkeypatch.setattr(variants, "VARIANTS", few)
+    options = [*SMALL, "--precision", "fp32", "--variants", "--runs-dir", str(tmp_path)]
+    main([*options, "--seeds", "1"])
+    main([*options, "--seeds", "2"])
+    trials = read_measured(tmp_path / "benchmark.json").variants.trials
+    assert [(t.contender, t.seed) for t in trials] == [
+        (name, seed) for seed in (0, 1) for name in ("ours", *few)
+    ]
+    printed = capsys.readouterr().out
+    assert f"{len(few) + 1} trainings" in printed
+    assert "| validation with averaged weights | 1 |" in printed
 
 
 def test_a_damaged_file_is_one_line(tmp_path, fails):

@@ -42,6 +42,14 @@ def test_autoencoder_reconstructs_the_shape_and_shares_the_encoder(skips):
         assert torch.equal(ours, theirs)
 
 
+def test_a_decoder_as_wide_as_the_encoder():
+    half, whole = UNetAutoencoder(0.25), UNetAutoencoder(0.25, decoder_width=1.0)
+    assert [half.to_image.in_channels, whole.to_image.in_channels] == [8, 16]
+    assert [half.reduce7[0].out_channels, whole.reduce7[0].out_channels] == [24, 48]
+    assert half.encoder.channels == whole.encoder.channels
+    assert whole(torch.randn(2, 1, 28, 28)).shape == (2, 1, 28, 28)
+
+
 def test_skips_reach_the_output():
     """With skips, a pixel that the coarse maps cannot place changes the output just there."""
 

@@ -115,7 +115,7 @@ def test_every_option_that_decides_has_its_own_place_in_the_name(struct):
     usual = Setup(recipe=struct())
     others = {
         int: lambda value: value + 1,
-        float: lambda value: value / 2,
+        float: lambda value: value / 2 or 0.5,
         bool: lambda value: not value,
     }
     for name in decisive(struct):
