@@ -1,8 +1,8 @@
 # make report     the experiment: installs, runs what is missing of seed 0, draws, writes the pages
 # make test       installs, checks style, runs the tests
-# make demo       the same pipeline on scikit-learn's digits, without a download, into demo/
-# make study      the comparison over label budgets and seeds: hours; resumes where it was cut
-# make reproduce  trains seed 0 of the main job again and holds it against the published runs
+# make demo       the report on scikit-learn's digits, without a download, into demo/
+# make study      trains what the comparison over budgets and seeds lacks: many hours; resumes
+# make reproduce  trains seed 0 of the report again and compares it with the published runs
 # make benchmark  how fast it trains, beside other libraries' loops
 #
 # DATA_DIR=...  a folder that holds FashionMNIST/raw/*.gz, for a machine without internet

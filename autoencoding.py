@@ -195,7 +195,7 @@ def read_encoder(
     """A pretrained encoder's weights, and what is kept of where they come from.
 
     Args:
-        made_by: the command that makes the file, for the error's mend.
+        made_by: the command that makes the file, for the error message.
 
     Raises:
         UserError: the file is missing, damaged, or not an encoder's.

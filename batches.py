@@ -120,8 +120,8 @@ class Batches:
 def erase(images: Tensor, share: float, rng: torch.Generator) -> Tensor:
     """Random erasing (Zhong et al. 2020, arXiv:1708.04896): hide a rectangle of some images.
 
-    Area, proportions and place are drawn for each image, with the ranges of that article; what
-    is hidden is behind the mean grey.
+    Area, proportions and place are drawn for each image, in torchvision's ranges; what is hidden
+    is behind the mean grey.
 
     Args:
         images: normalised (N, 1, 28, 28).

@@ -23,8 +23,8 @@ from recipes import AutoencoderRecipe, ClassifierRecipe, Files, Machine, Recipe
 
 EXAMPLES = """\
   python benchmark.py                      images per second, of all training loops
-  python benchmark.py --time-to-accuracy   seconds to 90, 91.2, 92 and 93 %; resumes where cut
-  python benchmark.py --variants           the same for other ways to train; resumes where cut
+  python benchmark.py --time-to-accuracy   seconds to 90, 91.2, 92 and 93 %; resumes
+  python benchmark.py --variants           other ways to train, tried for speed; resumes
   python benchmark.py --growth --rounds 3  seconds and memory against width, batch size, threads
   python benchmark.py --check --rounds 3   does our loop waste time? changes no file"""
 NOT_MEASURED = ("data_dir", "runs_dir", "overwrite")  # options that change no figure

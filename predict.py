@@ -7,6 +7,7 @@ not guessed at.
 """
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from harness.errors import exit_cleanly
@@ -46,10 +47,17 @@ def parse_args(argv=None):
         "--save", metavar="FILE.png", help="draw pictures, what the models saw, and probabilities"
     )
     args = parser.parse_args(argv)
-    if args.save and (not args.save.endswith(".png") or args.save in args.pictures):
+    if args.save and (not args.save.endswith(".png") or is_picture(args.save, args.pictures)):
         parser.error("--save takes the name of a .png file that is not one of the pictures")
     args.model = args.model or [DEFAULT_MODEL]
     return args
+
+
+def is_picture(file: str, pictures: list[str]) -> bool:
+    """Whether the file is one of the pictures, or is there in one of their folders."""
+    path = Path(file).resolve()
+    given = {Path(picture).resolve() for picture in pictures}
+    return path in given or (path.exists() and not given.isdisjoint(path.parents))
 
 
 @exit_cleanly

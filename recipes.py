@@ -32,7 +32,9 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     epochs: Annotated[int, about("passes over the images", "epochs", ge=1, le=100_000)] = 10
     batch_size: Annotated[int, about("images in a step", "batch", ge=2, le=60_000)] = 128
-    learning_rate: Annotated[float, about("Adam's highest rate", "rate", gt=0, le=10)] = 4e-3
+    learning_rate: Annotated[float, about("Adam's highest learning rate", "rate", gt=0, le=10)] = (
+        4e-3
+    )
     seed: Annotated[
         int, about("decides split, order, augmentation and start", "seed", ge=0, lt=2**32)
     ] = 0
@@ -120,13 +122,13 @@ class AutoencoderRecipe(Recipe, frozen=True, kw_only=True, tag="autoencoder", ta
     target: Annotated[
         Target | None,
         about(
-            "what is reconstructed: each patch normalised and its gradients (default with mask), "
-            "each patch normalised, or pixels as they are (default without)",
+            "what is predicted: gradients, that is normalised patches and HOG (default with mask), "
+            "normalised patches, or pixels (default without)",
             "",
         ),
     ] = None
     hidden_patches: Annotated[
-        int, about("of an image's 49 patches, with mask", "hidden", ge=1, le=48)
+        int, about("how many of an image's 49 patches mask hides", "hidden", ge=1, le=48)
     ] = 24
     skips: Annotated[bool, about("no skip connections in the decoder", "skips")] = True
     decoder_width: Annotated[
@@ -225,7 +227,7 @@ class Files(Struct, frozen=True, kw_only=True):
     data_dir: Annotated[str, about("holds FashionMNIST/raw/*.gz; filled where empty", None)] = (
         "data"
     )
-    runs_dir: Annotated[str, about("a run is kept in a folder of it", None)] = "runs"
+    runs_dir: Annotated[str, about("a run is kept in a folder of its own there", None)] = "runs"
     overwrite: Annotated[bool, about("start the run afresh", None)] = False
 
 

@@ -6,7 +6,7 @@ A contender is called once a round, and returns the seconds that it took for one
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import redirect_stderr
+from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from itertools import chain, count, islice, repeat
 
@@ -68,8 +68,9 @@ def our_training(task: Task, workload: Workload, steps: int) -> TrainBatches:
 
     def train(batches: Iterable[tuple[Tensor, ...]]) -> None:
         task.model.train()
-        # No terminal, so no bar: the benchmark has lines of its own.
-        with redirect_stderr(StringIO()), Progress(1, steps, 0) as progress:
+        # No terminal, so no bar, and no word of the time left: the benchmark has its own lines.
+        nowhere = StringIO()
+        with redirect_stderr(nowhere), redirect_stdout(nowhere), Progress(1, steps, 0) as progress:
             train_epoch(backward, optimizer, scheduler, batches, progress)
 
     return train

@@ -244,10 +244,17 @@ def reached(trials: list[Trial], contender: str, goal: float) -> dict[int, tuple
 
     Empty where no cycle takes every seed there.
     """
-    own = [trial for trial in trials if trial.contender == contender]
-    seeds = {trial.seed for trial in own}
+    seeds = whole_seeds(trials, contender)
+    own = [trial for trial in trials if trial.contender == contender and trial.seed in seeds]
     for cycle in sorted({trial.cycle for trial in own}):
         found = {t.seed: first_reach(t, goal) for t in own if t.cycle == cycle}
-        if set(found) == seeds and all(found.values()):
+        if all(found.values()):
             return dict(sorted(found.items()))
     return {}
+
+
+def whole_seeds(trials: list[Trial], contender: str) -> list[int]:
+    """The seeds of which all of the contender's cycles were measured."""
+    done = {(trial.seed, trial.cycle) for trial in trials if trial.contender == contender}
+    seeds, cycles = ({key[k] for key in done} for k in (0, 1))
+    return sorted(seed for seed in seeds if all((seed, cycle) in done for cycle in cycles))

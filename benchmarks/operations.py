@@ -11,7 +11,7 @@ KINDS = {
     "batch normalisation": ("batch_norm", "batchnorm"),
     "pooling": ("pool",),
     "ReLU": ("relu", "threshold", "clamp_min"),
-    "doubling and joining maps": ("upsample", "aten::cat"),
+    "upsampling and concatenation": ("upsample", "aten::cat"),
     "linear layers": ("aten::mm", "aten::addmm", "aten::linear"),
     "optimizer": ("adam", "optimizer"),
 }

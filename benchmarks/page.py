@@ -23,9 +23,11 @@ from benchmarks.measured import (
     ratio,
     ratios,
     reached,
+    whole_seeds,
 )
-from recipes import Setup
+from recipes import Recipe, Setup
 from report.markdown import render, render_blocks
+from report.readme import ORIGINAL
 
 TEMPLATE = "benchmark.md.j2"
 # The loops that train, in the order in which they are shown.
@@ -131,6 +133,7 @@ def page_values(measured: Measured, img_dir: str) -> dict[str, Any]:
     throughput, race = measured.throughput, measured.time_to_accuracy
     models = throughput.models if throughput else {}
     trials = race.trials if race else []
+    ran = {trial.contender for trial in trials}
     return {
         "img": img_dir,
         "throughput": throughput,
@@ -147,16 +150,29 @@ def page_values(measured: Measured, img_dir: str) -> dict[str, Any]:
         "operations": {name: model.operations for name, model in models.items()},
         "machine_figures": {name: machine_figures(throughput, m) for name, m in models.items()},
         "recipes": {name: Setup(recipe=model.recipe).name for name, model in models.items()},
+        "former": former({name: model.recipe for name, model in models.items()}),
+        "former_growth": former(measured.growth.recipes) if measured.growth else [],
+        "original": ORIGINAL["mean"][0],
         "goals": GOALS,
         "racers": racer_rows(race) if race else {},
         "augmented": [RACERS["augmented"], RACERS["augmented_tuned"]],
-        "seeds": {trial.seed for trial in trials},
+        "seeds": sorted({len(whole_seeds(trials, racer)) for racer in ran}),
         "cycles": sorted({trial.cycle for trial in trials if trial.contender == "ours"}),
         "longest": max((trial.cycle for trial in trials), default=0),
         "least_of_bare_step": LEAST_OF_BARE_STEP,
         "most_for_data": MOST_FOR_DATA,
         "spread": spread,
     }
+
+
+def former(recipes: dict[str, Recipe]) -> list[str]:
+    """The models that were measured when their defaults were others than they are now."""
+    chosen = ("width", "batch_size", "dataset", "seed")  # by the measurement's user
+    return [
+        name
+        for name, recipe in recipes.items()
+        if recipe != type(recipe)(**{option: getattr(recipe, option) for option in chosen})
+    ]
 
 
 def spread(figure: Spread | None, digits: int) -> str:

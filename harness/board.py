@@ -17,13 +17,10 @@ class Board:
     """A run's event file, written anew from its history on, so that a resumed run has it whole."""
 
     def __init__(self, folder: Path, history: list[dict]):
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            raise UserError("--tensorboard needs a package: pip install tensorboard") from error
+        writer = summary_writer()
         for old in folder.glob(EVENTS):
             old.unlink()
-        self.writer = SummaryWriter(folder)
+        self.writer = writer(folder)
         for row in history:
             self.add(row, {})
 
@@ -35,6 +32,19 @@ class Board:
         for name, figure in pictures.items():
             self.writer.add_figure(name, figure, row["epoch"])
         self.writer.flush()
+
+
+def summary_writer() -> type:
+    """TensorBoard's writer.
+
+    Raises:
+        UserError: it is not installed.
+    """
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise UserError("--tensorboard needs a package: pip install tensorboard") from error
+    return SummaryWriter
 
 
 def confusion(labels: np.ndarray, predicted: np.ndarray, classes: list[str]) -> "Figure":

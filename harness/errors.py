@@ -10,7 +10,7 @@ INTERRUPTED = "interrupted; a run that was cut resumes with the same command"
 
 
 class UserError(Exception):
-    """Something the user can mend. The message says what is wrong, where, and the mend."""
+    """Something the user can fix. The message says what is wrong, where, and the fix."""
 
 
 def exit_cleanly(main: Callable[..., None]) -> Callable[..., None]:

@@ -62,7 +62,7 @@ class Parser(argparse.ArgumentParser):
             usage="%(prog)s [options]",
             description=description,
             epilog=f"examples:\n{examples}\n\nexit codes: 0 done, 1 not all done or out of date, "
-            "2 an error that you can mend,\n130 interrupted (the same command resumes)",
+            "2 an error that you can fix,\n130 interrupted (the same command resumes)",
             formatter_class=HelpFormatter,
             allow_abbrev=False,
         )

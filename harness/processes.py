@@ -1,7 +1,9 @@
 """Processes that this project starts beside its own."""
 
+import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -28,7 +30,10 @@ def end_with(parent: int) -> None:
 
 def helpers(most: int = 2) -> ProcessPoolExecutor:
     """Processes for parts of one task. Ctrl-C is left to this one; they end with it."""
-    return ProcessPoolExecutor(most, initializer=_help, initargs=(os.getpid(),))
+    # Forked where that is usual, so that what is imported is there; and children of this process,
+    # which those of the fork server, Python 3.14's default, are not.
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    return ProcessPoolExecutor(most, context, initializer=_help, initargs=(os.getpid(),))
 
 
 def _help(parent: int) -> None:

@@ -155,8 +155,13 @@ class Run(Generic[S]):
         """Take the folder for this process alone, and write or compare its configuration.
 
         Raises:
-            UserError: another process is at work there, or the run was started on other data.
+            UserError: another process is at work there, the run was started on other data, or
+                TensorBoard is asked for and not installed.
         """
+        if self.tensorboard:
+            from harness.board import summary_writer
+
+            summary_writer()  # before anything is deleted
         self._lock()
         for name in ARTEFACTS:  # left by a run that was killed while writing
             for leftover in self.folder.glob(f".{name}.*.tmp"):

@@ -42,7 +42,7 @@ def load_weights(path: str | Path, kind: type[Card], made_by: str) -> tuple[Tens
     """What `save_weights` wrote with a card of this kind, on the CPU.
 
     Args:
-        made_by: the command that makes such a file, for the error's mend.
+        made_by: the command that makes such a file, for the error message.
 
     Raises:
         UserError: the file is missing, is not such a file, or is not as it was written.
@@ -90,6 +90,18 @@ def digest_of(tensors: Tensors, more: bytes = b"") -> str:
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     digest.update(more)
     return digest.hexdigest()
+
+
+def digest_of_file(path: Path) -> str:
+    """The digest of the tensors in a file, whatever its card says.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        return digest_of(safetensors.torch.load(read_bytes(path)))
+    except SafetensorError as error:
+        raise UserError(f"'{shown(path)}' is damaged: {shown(error)}") from error
 
 
 def refuse_impossible(tensors: Tensors) -> None:

@@ -98,7 +98,7 @@ def draw_report(runs: Runs, seeds: Collection[int], img_dir: Path) -> None:
         draw_reliability(pairs, img_dir / "reliability.png")
     for kind, found in job.items():
         if not found:
-            print(f"some pictures are left out: no finished {kind} run of the main job")
+            print(f"some pictures are left out: no finished {kind} run of the original experiment")
 
 
 def arms(pairs: Pairs) -> list[tuple[list[FinishedRun], dict]]:
@@ -188,7 +188,7 @@ def confusion_percent(runs: list[FinishedRun]) -> np.ndarray:
 
 
 def draw_class_difference(pairs: Pairs, path: Path) -> None:
-    """Class accuracy, pretrained less from scratch, with its interval over seeds."""
+    """Class accuracy, pretrained minus from scratch, with its interval over seeds."""
     with picture(path, 3.8) as ((axes,),):
         for k, name in enumerate(pairs.classes):
             if None in pairs.values(class_accuracy(k))[0]:
@@ -203,7 +203,7 @@ def draw_class_difference(pairs: Pairs, path: Path) -> None:
         axes.axvline(0, color="black", linewidth=0.8)
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
-        axes.set_xlabel("class accuracy, pretrained less from scratch, percentage points")
+        axes.set_xlabel("class accuracy, pretrained minus from scratch, percentage points")
         interval = "; lines: 95 % interval" if len(pairs) >= MIN_PAIRS else ""
         axes.set_title(f"Right: pretrained is better. {len(pairs)} paired seed(s){interval}")
 

@@ -16,6 +16,8 @@ from harness.errors import UserError, exit_cleanly
 from harness.files import read_bytes, shown
 from harness.options import Parser, about, add_options, take
 from harness.rundir import ARTEFACTS
+from harness.weights import digest_of_file
+from recipes import ENCODER, MODEL
 from report.markdown import percent
 from report.runs import FinishedRun, accuracy, find_runs, main_job
 
@@ -69,14 +71,26 @@ def compare(published: FinishedRun, reproduced: FinishedRun) -> Row:
 
 
 def different_files(published: Path, reproduced: Path) -> list[str]:
-    """Names of the published results, weights too where they are there, that the other lacks."""
+    """Names of the published results, weights too where they are there, that the other lacks.
+
+    Weights are compared number by number: the card beside them names options that came later, too.
+    """
     names = [name for name in ARTEFACTS if name not in TIMED and (published / name).exists()]
     return [
         name
         for name in names
         if not (reproduced / name).exists()
-        or read_bytes(published / name) != read_bytes(reproduced / name)
+        or content(published / name) != content(reproduced / name)
     ]
+
+
+def content(path: Path) -> bytes | str:
+    """A file's bytes; of weights, the digest of the numbers.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    return digest_of_file(path) if path.name in (MODEL, ENCODER) else read_bytes(path)
 
 
 def reasons(published: FinishedRun, reproduced: FinishedRun) -> list[str]:
@@ -121,8 +135,8 @@ def rows_of(runs_dir: str, reproduced_dir: str) -> list[Row]:
     ]
     if not rows:
         raise UserError(
-            f"'{shown(runs_dir)}' and '{shown(reproduced_dir)}' have no run of the main job in "
-            "common: make reproduce trains seed 0 anew"
+            f"'{shown(runs_dir)}' and '{shown(reproduced_dir)}' have no run of the original "
+            "experiment in common: make reproduce trains seed 0 anew"
         )
     return rows
 

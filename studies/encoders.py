@@ -34,8 +34,8 @@ PRETRAININGS = {
     "plain, no skips": PLAIN_NO_SKIPS,
     "masked, pixels": PIXELS,
     "masked, normalised": NORMALISED,
-    "masked, gradients too, no skips": NO_SKIPS,
-    "masked, gradients too": PRETRAINED,
+    "masked, normalised + HOG, no skips": NO_SKIPS,
+    "masked, normalised + HOG": PRETRAINED,
 }
 NAMES = (RANDOM, *PRETRAININGS, TRAINED)
 # Each stage's maps, and the grid they are averaged on, so that each gives about as many numbers

@@ -21,38 +21,36 @@ ROUND_1 = Round(
 SHORT, THIRD = 0.1, {"epochs": 10}
 NORMALISED_THIRD = FORMER | THIRD
 
-PRETRAINED_1 = Arm("pretrained", pretraining=FORMER)
+PRETRAINED_1 = Arm("pretrained, 30 epochs, no HOG", pretraining=FORMER)
 
 SCRATCH_SHORT = Arm("from scratch, a tenth of the epochs", length=SHORT)
 PRETRAINED_SHORT = Arm("pretrained, a tenth of the epochs", pretraining=FORMER, length=SHORT)
 SCRATCH_FOURFOLD = Arm("from scratch, four times the epochs", length=4)
 PRETRAINED_FOURFOLD = Arm("pretrained, four times the epochs", pretraining=FORMER, length=4)
-PIXELS_1 = Arm(
-    "masked patches, pixels as they are, a third as long", pretraining={"target": "pixels", **THIRD}
-)
+PIXELS_1 = Arm("masked, pixels, a third as long", pretraining={"target": "pixels", **THIRD})
 PLAIN_1 = Arm(
-    "plain autoencoder, the original's, a third as long",
+    "plain (the original's), a third as long",
     pretraining={"corruption": "none", **THIRD},
 )
 PLAIN_NO_SKIPS_1 = Arm(
-    "plain autoencoder without skips, a third as long",
+    "plain, no skips, a third as long",
     pretraining={"corruption": "none", "skips": False, **THIRD},
 )
 PIXELS_NO_SKIPS_1 = Arm(
-    "masked patches without skips, a third as long",
+    "masked, pixels, no skips, a third as long",
     pretraining={"target": "pixels", "skips": False, **THIRD},
 )
 NOISE_1 = Arm("noise, a third as long", pretraining={"corruption": "noise", **THIRD})
 FEWER_IMAGES_1 = Arm(
     "pretrained on 10 % of the images", pretraining=FORMER | {"image_fraction": 0.1}
 )
-FROZEN_RANDOM = Arm("frozen random encoder", FREEZE)
-FROZEN_1 = Arm("frozen pretrained encoder", FREEZE, FORMER)
-EXTRA = Arm("from scratch, with the pretraining's epochs", passes=30)
+FROZEN_RANDOM = Arm("random encoder, frozen", FREEZE)
+FROZEN_1 = Arm("pretrained, encoder frozen", FREEZE, FORMER)
+EXTRA = Arm("from scratch, 30 more passes over all images", passes=30)
 # Judged on validation alone, to choose the recipe.
 SCRATCH_HALF = Arm("from scratch, half the epochs", NO_TEST, length=0.5)
 SCRATCH_TWICE = Arm("from scratch, twice the epochs", NO_TEST, length=2)
-THIRD_AS_LONG = Arm("masked patches, normalised, a third as long", NO_TEST, NORMALISED_THIRD)
+THIRD_AS_LONG = Arm("masked, normalised, a third as long", NO_TEST, NORMALISED_THIRD)
 SLOW_ENCODER = Arm(
     "pretrained, the encoder at 0.3 of the rate", {"encoder_lr_scale": 0.3, **NO_TEST}, FORMER
 )
@@ -60,11 +58,13 @@ SLOWER_ENCODER = Arm(
     "pretrained, the encoder at 0.1 of the rate", {"encoder_lr_scale": 0.1, **NO_TEST}, FORMER
 )
 TRIED_1 = (SCRATCH_HALF, SCRATCH_TWICE, SLOW_ENCODER, SLOWER_ENCODER, THIRD_AS_LONG)
-# The main job as it was then: twice as wide, and 25 shifted views of each test image.
+# The main job as it was then: twice as wide, and test-time augmentation over 3 x 3 shifts.
 FIRST_JOB = {"width": 0.5, "tta_shift": 1}
-SCRATCH_FIRST = Arm("from scratch, width 0.5, shifted views", FIRST_JOB)
+SCRATCH_FIRST = Arm("from scratch, width 0.5, test-time augmentation over 9 shifts", FIRST_JOB)
 PRETRAINED_FIRST = Arm(
-    "pretrained a third as long, width 0.5, shifted views", FIRST_JOB, NORMALISED_THIRD
+    "pretrained a third as long, width 0.5, test-time augmentation over 9 shifts",
+    FIRST_JOB,
+    NORMALISED_THIRD,
 )
 
 AGAINST_SCRATCH_1 = (
@@ -114,8 +114,8 @@ ABLATION = (
     *(
         Arm(name, changes | NO_TEST)
         for name, changes in {
-            "not mirrored": {"flip": "none"},
-            "not shifted": {"shift": 0},
+            "no horizontal flips, in validation neither": {"flip": "none"},
+            "no shifts": {"shift": 0},
             "no label smoothing": {"label_smoothing": 0.0},
             "constant learning rate": {"schedule": "constant"},
             "width 1": {"width": 1.0},
@@ -135,7 +135,7 @@ BY_EPOCHS = {
     SCRATCH: "The round's",
     SCRATCH_TWICE: "Twice",
     SCRATCH_FOURFOLD: "Four times",
-    EXTRA: "With the pretraining's",
+    EXTRA: "30 more passes over all images",
 }
 # and the arms that take as many epochs as scratch.
 COMPARED_1 = (

@@ -26,13 +26,13 @@ from studies.first_round import ABLATION_BLOCK, ROUND_1_BLOCK
 # ------------------------------------------------------------------ the protocol's arms
 
 FROZEN = Arm("pretrained, encoder frozen", FREEZE, {})
-LONG_NORMALISED = Arm("pretrained for 30 epochs, without gradients", pretraining=FORMER)
+LONG_NORMALISED = Arm("pretrained, 30 epochs, no HOG", pretraining=FORMER)
 
 # All combinations of skips and objective; the pretrained arm is one of them.
 NORMALISED = Arm("masked, normalised", pretraining={"target": "normalised"})
 PIXELS = Arm("masked, pixels", pretraining={"target": "pixels"})
 PLAIN = Arm("plain", pretraining={"corruption": "none"})
-NO_SKIPS = Arm("masked, gradients too, no skips", pretraining={"skips": False})
+NO_SKIPS = Arm("masked, normalised + HOG, no skips", pretraining={"skips": False})
 NORMALISED_NO_SKIPS, PIXELS_NO_SKIPS, PLAIN_NO_SKIPS = (
     Arm(f"{arm.name}, no skips", pretraining=arm.pretraining | {"skips": False})
     for arm in (NORMALISED, PIXELS, PLAIN)
@@ -53,7 +53,7 @@ HIDDEN = tuple(
     for hidden in (12, 36)
 )
 # 10 epochs of pretraining take about as long as 20 of classification: the decoder takes the rest.
-SAME_COMPUTE = Arm("from scratch, with the pretraining's compute on top", passes=20)
+SAME_COMPUTE = Arm("from scratch, 20 more passes over all images", passes=20)
 
 
 # What was tried and not adopted.
@@ -135,7 +135,7 @@ def protocol_blocks(round_: Round, extent: Extent) -> tuple[Block, ...]:
         ),
         Block(
             "former",
-            "Is it better than the pretraining that was meant first?",
+            "Is it better than the earlier pretraining?",
             round_,
             # Seeds from 0 on, which the block `again` shares: it is compared with that one's cells.
             round_.cells((LONG_NORMALISED,), dict.fromkeys(small, min(extent.few, 3))),
@@ -144,7 +144,7 @@ def protocol_blocks(round_: Round, extent: Extent) -> tuple[Block, ...]:
         *pretraining_blocks(round_, tuple(ends), extent),
         Block(
             "compute",
-            "And if training from scratch gets the pretraining's compute?",
+            "And if training from scratch gets more epochs instead?",
             round_,
             round_.cells(
                 (SAME_COMPUTE,), dict.fromkeys(extent.costly, min(extent.few, 3)), extent.first
@@ -174,10 +174,10 @@ def pretraining_blocks(
         *((arm, control) for row in (WITH_SKIPS, WITHOUT_SKIPS) for control, arm in pairwise(row)),
     )
     questions = {
-        "factorial": ("Skips, masking, target: what does it?", FACTORIAL, factors),
+        "factorial": ("Skips, masking, target: which of them matters?", FACTORIAL, factors),
         "length": ("How long must pretraining be?", LENGTHS, ()),
-        "images": ("Do fewer images do, with as many steps?", (FEWER_IMAGES,), ()),
-        "hidden": ("How much must be hidden?", HIDDEN, ()),
+        "images": ("Are fewer images enough, with as many steps?", (FEWER_IMAGES,), ()),
+        "hidden": ("Which mask ratio?", HIDDEN, ()),
     }
     return tuple(
         Block(

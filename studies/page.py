@@ -24,6 +24,7 @@ from studies.cells import PRETRAINED, SCRATCH, Block, Study
 from studies.comparisons import Compared, Main, compare, main_comparison, study_of
 from studies.costs import USES, cost_rows
 from studies.extra import Extra, Probe, extra_of
+from studies.grid import SAME_COMPUTE
 from studies.search import unsettled
 from studies.sections import ablation_rows, others_tried, round_1, search_tables, section
 
@@ -34,8 +35,9 @@ def answer(runs: Runs, main: Main | None = None) -> dict[str, Any] | None:
     """What README's first screen says; None without a pair.
 
     `rows` are `Compared`, one a label budget; `other_seeds` says that theirs are not the
-    protocol's; `longer` are `Compared`, pretrained less scratch with the pretraining's compute on
-    top.
+    protocol's; `longer` are `Compared`, pretrained minus scratch with more epochs, and `times`
+    says by label budget what that takes, over pretraining and fine-tuning; None: unknown.
+    `least_p` is what a corrected p can be at least; None where none is told.
 
     Args:
         main: the main comparison, where it is known by now.
@@ -43,9 +45,24 @@ def answer(runs: Runs, main: Main | None = None) -> dict[str, Any] | None:
     main = main or main_comparison(runs)
     if not main.rows:
         return None
-    block = study_of(runs).block("compute")
+    study = study_of(runs)
+    block = study.block("compute")
     longer = [row for row in compare(runs, block, block.families[0]) if row.arm is PRETRAINED]
-    return {"rows": main.rows, "other_seeds": main.other_seeds, "longer": longer}
+    costs = {row["budget"]: row for row in cost_rows(runs, main.block)}
+    return {
+        "rows": main.rows,
+        "other_seeds": main.other_seeds,
+        "least_p": least_p(study) if any(row.is_tested for row in main.rows) else None,
+        "longer": longer,
+        "times": {row.budget: times_longer(costs.get(row.budget)) for row in longer},
+    }
+
+
+def times_longer(costs: dict[str, Any] | None) -> float | None:
+    """Of a row of `cost_rows`: what scratch with more epochs takes, over the pretrained arm."""
+    if not costs or not costs["more"]:
+        return None
+    return costs["more"].total / costs["pretrained"].total
 
 
 def study_page(runs: Runs, img_dir: str) -> str:
@@ -56,6 +73,7 @@ def study_page(runs: Runs, img_dir: str) -> str:
     """
     study, main, extra = study_of(runs), main_comparison(runs), extra_of(runs)
     everything = list(chain.from_iterable(runs.values()))
+    classical = classical_rows(main, extra)
     return render(
         "studies",
         "study.md.j2",
@@ -71,7 +89,9 @@ def study_page(runs: Runs, img_dir: str) -> str:
         quick=QUICK,
         costs=cost_rows(runs, main.block),
         uses=USES,
-        classical=classical_rows(main, extra),
+        longer_passes=SAME_COMPUTE.passes,
+        classical=classical,
+        above_scratch=above_scratch(classical),
         without_classical=without_classical(main, extra),
         probes=probe_table(extra.probes),
         exploratory=[
@@ -179,19 +199,42 @@ def reached_unseen(run: FinishedRun, epochs: float) -> bool:
 
 
 def classical_rows(main: Main, extra: Extra) -> list[dict[str, Any]]:
-    """Baselines without a network beside the pretrained arm, on the seeds that both have."""
-    pretrained = {
-        row.budget: dict(zip(row.pairs.seeds, row.pretrained, strict=True)) for row in main.rows
+    """Baselines without a network beside both arms, on the seeds that all have."""
+    arms = {
+        row.budget: {
+            seed: both
+            for seed, *both in zip(row.pairs.seeds, row.scratch, row.pretrained, strict=True)
+        }
+        for row in main.rows
     }
     rows = []
     for baseline in sorted(extra.classical, key=lambda row: (row.label_fraction, row.name)):
-        ours = pretrained.get(baseline.label_fraction, {})
+        ours = arms.get(baseline.label_fraction, {})
         seeds = sorted(ours.keys() & baseline.test_accuracy.keys())
         if seeds:
             theirs = [baseline.test_accuracy[seed] for seed in seeds]
-            difference = paired_difference(theirs, [ours[seed] for seed in seeds])
-            rows.append({"baseline": baseline, "accuracies": theirs, "difference": difference})
+            scratch, pretrained = zip(*(ours[seed] for seed in seeds), strict=True)
+            rows.append(
+                {
+                    "baseline": baseline,
+                    "accuracies": theirs,
+                    "scratch": list(scratch),
+                    "difference": paired_difference(theirs, list(pretrained)),
+                }
+            )
     return rows
+
+
+def above_scratch(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of `classical_rows`, each label budget's best, where its mean is above scratch's."""
+    best: dict[float, dict[str, Any]] = {}
+    for row in sorted(rows, key=lambda row: np.mean(row["accuracies"])):
+        best[row["baseline"].label_fraction] = row
+    return [
+        best[budget]
+        for budget in sorted(best)
+        if np.mean(best[budget]["accuracies"]) > np.mean(best[budget]["scratch"])
+    ]
 
 
 def without_classical(main: Main, extra: Extra) -> list[float]:
@@ -226,7 +269,7 @@ def probe_table(probes: tuple[Probe, ...]) -> dict[str, Any] | None:
 
 
 def class_table(main: Main) -> dict[str, Any] | None:
-    """Class by class, pretrained less from scratch, where there are pairs enough."""
+    """Class by class, pretrained minus from scratch, where there are pairs enough."""
     rows = [row for row in main.rows if len(row.pairs) >= MIN_PAIRS]
     if not rows:
         return None
@@ -245,7 +288,7 @@ def class_table(main: Main) -> dict[str, Any] | None:
 def places(runs: list[FinishedRun]) -> list[tuple[str, int]]:
     """Machines and number formats, with the number of runs."""
     found = Counter(
-        f"{e.processor}, {e.device} {e.precision}, {e.threads} "
+        f"{e.accelerator or e.processor}, {e.device} {e.precision}, {e.threads} "
         f"thread{'s' if e.threads > 1 else ''}, PyTorch {e.torch}"
         for e in (run.config.environment for run in runs)
     )

@@ -107,7 +107,7 @@ def plot_band(axes: Axes, budgets: list[float], values: list[list[float]], style
 
 
 def draw_gain(rows: list[Compared], path: Path) -> None:
-    """Pretrained less from scratch: a dot a seed, mean and 95 % interval, and the margin."""
+    """Pretrained minus from scratch: a dot a seed, mean and 95 % interval, and the margin."""
     with picture(path, 3.8) as ((axes,),):
         axes.axhspan(-100 * MARGIN, 100 * MARGIN, color=GREY, alpha=0.3, linewidth=0)
         axes.axhline(0, color="black", linewidth=0.8)
@@ -120,14 +120,14 @@ def draw_gain(rows: list[Compared], path: Path) -> None:
                 axes.plot([share] * 2, [100 * d.low, 100 * d.high], color="black", linewidth=1.5)
             axes.plot(share, 100 * d.mean, "_", color="black", markersize=16, markeredgewidth=2)
         budget_axis(axes, [row.budget for row in rows])
-        axes.set_ylabel("pretrained less from scratch, points")
+        axes.set_ylabel("pretrained minus from scratch, points")
         axes.set_title(
             f"a dot a seed; black: mean and 95 % interval; grey: ±{100 * MARGIN:g} points"
         )
 
 
 def draw_class_differences(rows: list[Compared], path: Path) -> None:
-    """Class accuracy, pretrained less from scratch: a panel a label budget."""
+    """Class accuracy, pretrained minus from scratch: a panel a label budget."""
     classes = rows[0].pairs.classes
     with panels(path, len(rows), 3.0, sharey=True) as axes_list:
         for axes, row in zip(axes_list, rows, strict=True):
@@ -142,7 +142,7 @@ def draw_class_differences(rows: list[Compared], path: Path) -> None:
             axes.set_title(f"{100 * row.budget:g} % of the labels, {len(row.pairs)} pairs")
         axes_list[0].invert_yaxis()
         axes_list[0].figure.supxlabel(
-            "class accuracy, pretrained less from scratch, points; lines: 95 % interval",
+            "class accuracy, pretrained minus from scratch, points; lines: 95 % interval",
             fontsize=10,
         )
 

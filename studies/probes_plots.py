@@ -12,7 +12,7 @@ from report.plots import picture
 TSNE_FILE = "tsne.npz"  # in the folder of runs: positions by encoder (n, 2), labels (n,)
 TSNE_ENCODERS = {  # array: encoder
     "random": "random",
-    "pretrained": "masked, gradients too",
+    "pretrained": "masked, normalised + HOG",
     "trained": "trained on all labels",
 }
 

@@ -119,7 +119,7 @@ def ablation_rows(runs: Runs, block: Block | None) -> list[dict[str, Any]]:
     first_job = runs_of(runs, ROUND_1_BLOCK.cell(SCRATCH_FIRST, 1.0))
     found += [
         ("width 0.5", first_job, last_accuracy),
-        ("width 0.5, final predictions over 25 shifted views", first_job, valid_accuracy),
+        ("width 0.5, test-time augmentation over 9 shifts", first_job, valid_accuracy),
     ]
     whole = found[0][1]
     if not whole:

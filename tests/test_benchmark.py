@@ -83,8 +83,8 @@ def test_the_operations_take_all_of_the_time(written):
         assert sum(model.operations.values()) == pytest.approx(1)
         assert model.operations["convolutions"] > 0.05
         assert model.operations["batch normalisation"] > 0.01
-    assert models["classifier"].operations["doubling and joining maps"] == 0
-    assert models["autoencoder"].operations["doubling and joining maps"] > 0
+    assert models["classifier"].operations["upsampling and concatenation"] == 0
+    assert models["autoencoder"].operations["upsampling and concatenation"] > 0
     assert "| convolutions | " in written[1]
 
 
@@ -97,7 +97,7 @@ def test_the_operations_take_all_of_the_time(written):
         ("aten::max_pool2d_with_indices", "pooling"),
         ("aten::_fused_adam_", "optimizer"),
         ("Optimizer.step#Adam.step", "optimizer"),
-        ("aten::cat", "doubling and joining maps"),
+        ("aten::cat", "upsampling and concatenation"),
         ("aten::copy_", "everything else"),
     ],
 )
@@ -436,6 +436,8 @@ def test_the_shortest_cycle_that_takes_every_seed_there_counts():
     assert reached(TRIALS, "ours", 0.925) == {}
     assert reached(TRIALS, "usual", 0.92) == {0: (90.0, 3), 1: (72.0, 2)}
     assert reached(TRIALS, "augmented", 0.9) == {}
+    cut = [*TRIALS, trial("ours", 2, 1, (10.0, 0.905))]
+    assert reached(cut, "ours", 0.90) == {0: (20.0, 2), 1: (12.0, 1)}  # a seed that is not whole
 
 
 @pytest.fixture

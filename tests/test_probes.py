@@ -41,7 +41,7 @@ FEW = replace(
     test_images=DIGITS.test_images[:60],
     test_labels=DIGITS.test_labels[:60],
 )
-MASKED = "masked, gradients too"
+MASKED = "masked, normalised + HOG"
 PER_ENCODER = len(STAGES) * len(CLASSIFIERS)
 
 

@@ -28,8 +28,8 @@ def test_what_was_started_beside_ends_with_it(tmp_path, started, sent):
     environment = {"PYTHONPATH": str(HERE), "PATH": ""}
     command = [sys.executable, str(script)]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        words = iter(lambda: process.stdout.readline().strip(), None)
-        other = next(int(word) for word in words if word)
+        words = iter(process.stdout.readline, "")  # which ends where the process has
+        other = next(int(word) for word in words if word.strip())
         assert Path(f"/proc/{other}").exists()
         process.send_signal(sent)
         process.wait(timeout=60)

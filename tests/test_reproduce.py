@@ -6,11 +6,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
 from made_up import ENVIRONMENT, autoencoder, first_images_wrong, pretrained, scratch, write_run
 from msgspec.structs import replace
 
+from classification import ModelCard
 from harness.files import read_json
 from harness.rundir import Config
+from harness.weights import save_weights
 from recipes import Setup
 from report.reproduction import main, rows_of
 
@@ -67,11 +70,14 @@ def test_another_machine(folders, capsys):
 
 def test_weights_count_where_they_are_published(folders):
     anew = write_run(folders[1], scratch(), first_images_wrong(20))
-    (anew / "model.safetensors").write_bytes(b"these")
+    card = ModelCard(recipe=scratch().recipe, classes=["a", "b"], mean=70, std=90)
+    save_weights(anew / "model.safetensors", {"weight": torch.ones(3)}, card)
     assert rows_of(*folders)[0].different_files == []
     weights = scratch().folder(folders[0]) / "model.safetensors"
-    for content, different in ((b"these", []), (b"others", [weights.name])):
-        weights.write_bytes(content)
+    # The card is another where there were fewer options when the run was made.
+    other_card = replace(card, temperature=2.0)
+    for numbers, different in ((torch.ones(3), []), (torch.zeros(3), [weights.name])):
+        save_weights(weights, {"weight": numbers}, other_card)
         assert rows_of(*folders)[0].different_files == different
     (anew / "model.safetensors").unlink()
     assert rows_of(*folders)[0].different_files == [weights.name]
@@ -87,7 +93,7 @@ def test_another_encoder_is_a_reason(folders):
 def test_nothing_in_common(folders, fails):
     write_run(folders[1], scratch(7))
     line = fails(main, "--runs-dir", folders[0], "--reproduced-dir", folders[1])
-    assert "no run of the main job in common: make reproduce" in line
+    assert "no run of the original experiment in common: make reproduce" in line
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="needs make")
