@@ -98,20 +98,19 @@ def measure_throughput(args, compute) -> None:
 
 
 def measure_time_to_accuracy(args, compute) -> None:
-    from benchmarks.accuracy import entries, race
+    from benchmarks.accuracy import race, racers
 
-    plan = entries(args.seed, args.seeds, compute)
-    measure_trainings(args, compute, "time_to_accuracy", plan, race)
+    measure_trainings(args, compute, "time_to_accuracy", racers(compute), race)
 
 
 def measure_variants(args, compute) -> None:
-    from benchmarks.variants import entries, race
+    from benchmarks.variants import contenders, race
 
-    measure_trainings(args, compute, "variants", entries(args.seed, args.seeds), race)
+    measure_trainings(args, compute, "variants", contenders(), race)
 
 
-def measure_trainings(args, compute, name: str, plan: list, race) -> None:
-    """Keep and show what `race` finds of the plan's trainings, as the file's part of that name."""
+def measure_trainings(args, compute, name: str, contenders: dict, race) -> None:
+    """Keep and show what `race` finds of the contenders, as the file's part of that name."""
     from benchmarks import accuracy
     from data import load_dataset
 
@@ -121,7 +120,7 @@ def measure_trainings(args, compute, name: str, plan: list, race) -> None:
     before = read_measured(file_of(args))
     if before and not args.overwrite:
         part = accuracy.resume(getattr(before, name), part)
-    plan = accuracy.missing(part, plan)
+    plan = accuracy.missing(part, accuracy.entries(args.seed, args.seeds, contenders))
     print(f"{len(plan)} trainings on {compute}; what is measured is kept after each", flush=True)
     for grown in race(part, plan, args.data_dir, compute):
         keep(args, **{name: grown})

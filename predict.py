@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from harness.errors import exit_cleanly
+from harness.errors import UserError, exit_cleanly
+from harness.files import shown
 from harness.options import Parser
 from recipes import DEFAULT_MODEL
 
@@ -47,17 +48,10 @@ def parse_args(argv=None):
         "--save", metavar="FILE.png", help="draw pictures, what the models saw, and probabilities"
     )
     args = parser.parse_args(argv)
-    if args.save and (not args.save.endswith(".png") or is_picture(args.save, args.pictures)):
-        parser.error("--save takes the name of a .png file that is not one of the pictures")
+    if args.save and not args.save.endswith(".png"):
+        parser.error("--save takes the name of a .png file")
     args.model = args.model or [DEFAULT_MODEL]
     return args
-
-
-def is_picture(file: str, pictures: list[str]) -> bool:
-    """Whether the file is one of the pictures, or is there in one of their folders."""
-    path = Path(file).resolve()
-    given = {Path(picture).resolve() for picture in pictures}
-    return path in given or (path.exists() and not given.isdisjoint(path.parents))
 
 
 @exit_cleanly
@@ -67,11 +61,15 @@ def main(argv=None) -> None:
     from classification import TrainedModel
     from harness.compute import set_up_compute
     from pictures import showing
+    from pictures.reading import find_pictures
 
+    files = find_pictures(args.pictures)
+    if args.save and Path(args.save).resolve() in {Path(file).resolve() for file in files}:
+        raise UserError(f"--save '{shown(args.save)}' is one of the pictures: name another file")
     # Full precision on the CPU: the answer does not depend on the machine.
     compute = set_up_compute(device="cpu", precision="fp32")
     models = [TrainedModel(path, compute) for path in args.model]
-    rows = look_at(args.pictures)
+    rows = look_at(files)
     predict(rows, models, args.top)
 
     if args.save:
@@ -85,16 +83,15 @@ def main(argv=None) -> None:
         sys.exit(1)
 
 
-def look_at(names: list[str]) -> list[Any]:
-    """A `showing.Row` for each picture that the names stand for: prepared, or why not."""
+def look_at(files: list[str]) -> list[Any]:
+    """A `showing.Row` for each picture: prepared, or why not."""
     from tqdm import tqdm
 
     from pictures.preparing import prepare
-    from pictures.reading import Unusable, find_pictures, read_picture
+    from pictures.reading import Unusable, read_picture
     from pictures.showing import Row, thumbnail
 
     rows = []
-    files = find_pictures(names)
     hidden = len(files) < BAR_FROM or not sys.stderr.isatty()
     for file in tqdm(files, unit="picture", disable=hidden, dynamic_ncols=True, leave=False):
         row = Row(file)

@@ -38,15 +38,20 @@ class Entry(NamedTuple):
     cycle: int
 
 
-def entries(first_seed: int, seeds: int, compute: Compute) -> list[Entry]:
-    """All trainings, seed by seed, so that what slows the machine for a while slows all."""
+def racers(compute: Compute) -> dict[str, tuple[int, ...]]:
+    """The contenders of the race, each with its cycles."""
     ours = ["ours", *(["ours_fp32"] if compute.precision == "bf16" else [])]
     usual = [name + ending for name in USUAL_SCRIPTS for ending in ("", TUNED)]
+    return dict.fromkeys(ours, CYCLES) | dict.fromkeys(usual, (LONGEST,))
+
+
+def entries(first_seed: int, seeds: int, contenders: dict[str, tuple[int, ...]]) -> list[Entry]:
+    """All trainings, seed by seed, so that what slows the machine for a while slows all."""
     return [
         Entry(name, seed, cycle)
         for seed in range(first_seed, first_seed + seeds)
-        for name in (*ours, *usual)
-        for cycle in (CYCLES if name in ours else (LONGEST,))
+        for name, cycles in contenders.items()
+        for cycle in cycles
     ]
 
 

@@ -255,6 +255,9 @@ def reached(trials: list[Trial], contender: str, goal: float) -> dict[int, tuple
 
 def whole_seeds(trials: list[Trial], contender: str) -> list[int]:
     """The seeds of which all of the contender's cycles were measured."""
-    done = {(trial.seed, trial.cycle) for trial in trials if trial.contender == contender}
-    seeds, cycles = ({key[k] for key in done} for k in (0, 1))
-    return sorted(seed for seed in seeds if all((seed, cycle) in done for cycle in cycles))
+    cycles: dict[int, set[int]] = {}
+    for trial in trials:
+        if trial.contender == contender:
+            cycles.setdefault(trial.seed, set()).add(trial.cycle)
+    every = set().union(*cycles.values())
+    return sorted(seed for seed, done in cycles.items() if done == every)

@@ -80,16 +80,9 @@ VARIANTS = {  # by what the page calls them
 }
 
 
-def entries(first_seed: int, seeds: int) -> list[Entry]:
-    """All trainings, seed by seed, so that what slows the machine for a while slows all."""
-    return [
-        entry
-        for seed in range(first_seed, first_seed + seeds)
-        for entry in (
-            *(Entry("ours", seed, cycle) for cycle in CYCLES),
-            *(Entry(name, seed, variant.epochs) for name, variant in VARIANTS.items()),
-        )
-    ]
+def contenders() -> dict[str, tuple[int, ...]]:
+    """The recipe and the variants, each with its cycles."""
+    return {"ours": CYCLES} | {name: (variant.epochs,) for name, variant in VARIANTS.items()}
 
 
 def race(

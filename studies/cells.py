@@ -163,9 +163,15 @@ class Study:
 SCRATCH = Arm("from scratch")
 PRETRAINED = Arm("pretrained", pretraining={})
 FORMER = {"target": "normalised", "epochs": 30}  # the pretraining of the first round and the search
+EARLIER = Arm("pretrained, 30 epochs, no HOG", pretraining=FORMER)
 USUAL = {"batch_size": 128, "learning_rate": 4e-3}
 FREEZE = {"freeze_encoder": True, "encoder_lr_scale": 1.0}  # a frozen encoder has no rate
 NO_TEST = {"skip_test": True}  # judged on validation alone
+
+
+def more_passes(passes: int) -> Arm:
+    """From scratch, with steps on top."""
+    return Arm(f"from scratch, {passes} more passes over all images", passes=passes)
 
 
 def steps(table: dict[float, tuple[int, Options, Options]]) -> dict[float, tuple[Options, Options]]:

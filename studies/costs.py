@@ -7,12 +7,12 @@ from report.runs import Runs, accuracy
 from studies.cells import SCRATCH, Block, Cell
 from studies.comparisons import runs_of
 from studies.first_round import SCRATCH_FOURFOLD, SCRATCH_SHORT
-from studies.grid import SAME_COMPUTE
+from studies.grid import LONGER
 
 BUDGETS = (0.01, 0.1, 1.0)  # at which cost is looked at
 USES = 10  # classifiers that might share one pretraining
 # Arms that take more or fewer steps from a random start.
-FROM_SCRATCH = (SCRATCH_SHORT, SCRATCH, SCRATCH_FOURFOLD, SAME_COMPUTE)
+FROM_SCRATCH = (SCRATCH_SHORT, SCRATCH, SCRATCH_FOURFOLD, LONGER)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +77,7 @@ def cost_rows(runs: Runs, block: Block) -> list[dict]:
             continue
         pretrained, scratch = (cost_of(runs, block.cell(arm, budget), there) for arm in arms)
         if scratch and pretrained:
-            more = cost_of(runs, block.cell(SAME_COMPUTE, budget), there)
+            more = cost_of(runs, block.cell(LONGER, budget), there)
             rows.append(
                 {"budget": budget, "scratch": scratch, "pretrained": pretrained, "more": more}
             )

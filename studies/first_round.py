@@ -1,6 +1,7 @@
 """The first round: the runs from before the protocol, and what was compared with them."""
 
 from studies.cells import (
+    EARLIER,
     FORMER,
     FREEZE,
     NO_TEST,
@@ -9,6 +10,7 @@ from studies.cells import (
     Arm,
     Block,
     Round,
+    more_passes,
     steps,
 )
 
@@ -20,8 +22,6 @@ ROUND_1 = Round(
 )
 SHORT, THIRD = 0.1, {"epochs": 10}
 NORMALISED_THIRD = FORMER | THIRD
-
-PRETRAINED_1 = Arm("pretrained, 30 epochs, no HOG", pretraining=FORMER)
 
 SCRATCH_SHORT = Arm("from scratch, a tenth of the epochs", length=SHORT)
 PRETRAINED_SHORT = Arm("pretrained, a tenth of the epochs", pretraining=FORMER, length=SHORT)
@@ -46,7 +46,7 @@ FEWER_IMAGES_1 = Arm(
 )
 FROZEN_RANDOM = Arm("random encoder, frozen", FREEZE)
 FROZEN_1 = Arm("pretrained, encoder frozen", FREEZE, FORMER)
-EXTRA = Arm("from scratch, 30 more passes over all images", passes=30)
+EXTRA = more_passes(30)
 # Judged on validation alone, to choose the recipe.
 SCRATCH_HALF = Arm("from scratch, half the epochs", NO_TEST, length=0.5)
 SCRATCH_TWICE = Arm("from scratch, twice the epochs", NO_TEST, length=2)
@@ -58,13 +58,12 @@ SLOWER_ENCODER = Arm(
     "pretrained, the encoder at 0.1 of the rate", {"encoder_lr_scale": 0.1, **NO_TEST}, FORMER
 )
 TRIED_1 = (SCRATCH_HALF, SCRATCH_TWICE, SLOW_ENCODER, SLOWER_ENCODER, THIRD_AS_LONG)
-# The main job as it was then: twice as wide, and test-time augmentation over 3 x 3 shifts.
+# The main job as it was then: twice as wide, and test-time augmentation over shifts.
 FIRST_JOB = {"width": 0.5, "tta_shift": 1}
-SCRATCH_FIRST = Arm("from scratch, width 0.5, test-time augmentation over 9 shifts", FIRST_JOB)
+SHIFTED = f"test-time augmentation over {(2 * FIRST_JOB['tta_shift'] + 1) ** 2} shifts"
+SCRATCH_FIRST = Arm(f"from scratch, width 0.5, {SHIFTED}", FIRST_JOB)
 PRETRAINED_FIRST = Arm(
-    "pretrained a third as long, width 0.5, test-time augmentation over 9 shifts",
-    FIRST_JOB,
-    NORMALISED_THIRD,
+    f"pretrained a third as long, width 0.5, {SHIFTED}", FIRST_JOB, NORMALISED_THIRD
 )
 
 AGAINST_SCRATCH_1 = (
@@ -79,8 +78,8 @@ AGAINST_SCRATCH_1 = (
     ),
 )
 BETWEEN_ARMS_1 = (
-    (PRETRAINED_1, EXTRA),
-    (PRETRAINED_1, FEWER_IMAGES_1),
+    (EARLIER, EXTRA),
+    (EARLIER, FEWER_IMAGES_1),
     (PLAIN_NO_SKIPS_1, PLAIN_1),
     (PIXELS_NO_SKIPS_1, PIXELS_1),
     (PIXELS_1, PLAIN_1),
@@ -91,7 +90,7 @@ ROUND_1_BLOCK = Block(
     "What did the first round say?",
     ROUND_1,
     (
-        *ROUND_1.cells((SCRATCH, PRETRAINED_1), {0.01: 10, 0.05: 6, 0.1: 10, 0.3: 6, 1.0: 6}),
+        *ROUND_1.cells((SCRATCH, EARLIER), {0.01: 10, 0.05: 6, 0.1: 10, 0.3: 6, 1.0: 6}),
         *ROUND_1.cells((SCRATCH_SHORT, PRETRAINED_SHORT), {0.01: 10, 0.1: 10, 1.0: 6}),
         *ROUND_1.cells((SCRATCH_FOURFOLD, PRETRAINED_FOURFOLD), {0.01: 6}),
         *ROUND_1.cells((PIXELS_1,), {0.01: 6, 0.1: 6}),
@@ -104,7 +103,7 @@ ROUND_1_BLOCK = Block(
         *ROUND_1.cells((THIRD_AS_LONG,), {0.01: 3}),
         *ROUND_1.cells((SCRATCH_FIRST, PRETRAINED_FIRST), {1.0: 1}),
     ),
-    (((PRETRAINED_1, SCRATCH),), AGAINST_SCRATCH_1, BETWEEN_ARMS_1),
+    (((EARLIER, SCRATCH),), AGAINST_SCRATCH_1, BETWEEN_ARMS_1),
 )
 
 # What each part of the training recipe brings: a run each from scratch, with one change.
@@ -135,11 +134,11 @@ BY_EPOCHS = {
     SCRATCH: "The round's",
     SCRATCH_TWICE: "Twice",
     SCRATCH_FOURFOLD: "Four times",
-    EXTRA: "30 more passes over all images",
+    EXTRA: EXTRA.name.removeprefix("from scratch, "),
 }
 # and the arms that take as many epochs as scratch.
 COMPARED_1 = (
-    *(PRETRAINED_1, SLOW_ENCODER, SLOWER_ENCODER, THIRD_AS_LONG),
+    *(EARLIER, SLOW_ENCODER, SLOWER_ENCODER, THIRD_AS_LONG),
     *(PIXELS_1, PLAIN_1, PLAIN_NO_SKIPS_1, PIXELS_NO_SKIPS_1, NOISE_1),
     *(FEWER_IMAGES_1, FROZEN_RANDOM, FROZEN_1),
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from studies.cells import (
-    FORMER,
+    EARLIER,
     FREEZE,
     NEW,
     NO_TEST,
@@ -19,6 +19,7 @@ from studies.cells import (
     Block,
     Round,
     Study,
+    more_passes,
     steps,
 )
 from studies.first_round import ABLATION_BLOCK, ROUND_1_BLOCK
@@ -26,7 +27,6 @@ from studies.first_round import ABLATION_BLOCK, ROUND_1_BLOCK
 # ------------------------------------------------------------------ the protocol's arms
 
 FROZEN = Arm("pretrained, encoder frozen", FREEZE, {})
-LONG_NORMALISED = Arm("pretrained, 30 epochs, no HOG", pretraining=FORMER)
 
 # All combinations of skips and objective; the pretrained arm is one of them.
 NORMALISED = Arm("masked, normalised", pretraining={"target": "normalised"})
@@ -53,8 +53,7 @@ HIDDEN = tuple(
     for hidden in (12, 36)
 )
 # 10 epochs of pretraining take about as long as 20 of classification: the decoder takes the rest.
-SAME_COMPUTE = Arm("from scratch, 20 more passes over all images", passes=20)
-
+LONGER = more_passes(20)
 
 # What was tried and not adopted.
 WIDE_DECODER = Arm("pretrained, decoder as wide as the encoder", pretraining={"decoder_width": 1.0})
@@ -99,7 +98,7 @@ class Extent:
         few: seeds of other exploratory cells.
         small: label budgets at which pretraining is looked into: the first and the last of them,
             and the frozen encoder at all.
-        costly: label budgets at which scratch gets the pretraining's compute.
+        costly: label budgets at which scratch gets more passes over the images.
         widths: of other nets, each with its number of seeds.
     """
 
@@ -138,18 +137,16 @@ def protocol_blocks(round_: Round, extent: Extent) -> tuple[Block, ...]:
             "Is it better than the earlier pretraining?",
             round_,
             # Seeds from 0 on, which the block `again` shares: it is compared with that one's cells.
-            round_.cells((LONG_NORMALISED,), dict.fromkeys(small, min(extent.few, 3))),
-            (((PRETRAINED, LONG_NORMALISED),),),
+            round_.cells((EARLIER,), dict.fromkeys(small, min(extent.few, 3))),
+            (((PRETRAINED, EARLIER),),),
         ),
         *pretraining_blocks(round_, tuple(ends), extent),
         Block(
             "compute",
             "And if training from scratch gets more epochs instead?",
             round_,
-            round_.cells(
-                (SAME_COMPUTE,), dict.fromkeys(extent.costly, min(extent.few, 3)), extent.first
-            ),
-            (((SAME_COMPUTE, SCRATCH), (PRETRAINED, SAME_COMPUTE)),),
+            round_.cells((LONGER,), dict.fromkeys(extent.costly, min(extent.few, 3)), extent.first),
+            (((LONGER, SCRATCH), (PRETRAINED, LONGER)),),
         ),
         Block(
             "wide",
@@ -216,7 +213,7 @@ AGAIN_BLOCK = Block(
 # What else was tried, at the best of what was searched.
 TRIED = (
     *(SCRATCH, ERASED_SCRATCH),
-    *(LONG_NORMALISED, NORMALISED, PRETRAINED, WIDE_DECODER, ERASED),
+    *(EARLIER, NORMALISED, PRETRAINED, WIDE_DECODER, ERASED),
 )
 FASHION_TRIED = Round({"validations": 1, **NO_TEST}, steps(PROTOCOL))
 TRIED_BLOCK = Block(

@@ -1,7 +1,7 @@
 """STUDY.md, and README's answer: values computed from finished runs, which a template says."""
 
 from collections import Counter
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from studies.cells import PRETRAINED, SCRATCH, Block, Study
 from studies.comparisons import Compared, Main, compare, main_comparison, study_of
 from studies.costs import USES, cost_rows
 from studies.extra import Extra, Probe, extra_of
-from studies.grid import SAME_COMPUTE
+from studies.grid import LONGER
 from studies.search import unsettled
 from studies.sections import ablation_rows, others_tried, round_1, search_tables, section
 
@@ -89,7 +89,7 @@ def study_page(runs: Runs, img_dir: str) -> str:
         quick=QUICK,
         costs=cost_rows(runs, main.block),
         uses=USES,
-        longer_passes=SAME_COMPUTE.passes,
+        longer_passes=LONGER.passes,
         classical=classical,
         above_scratch=above_scratch(classical),
         without_classical=without_classical(main, extra),
@@ -227,14 +227,9 @@ def classical_rows(main: Main, extra: Extra) -> list[dict[str, Any]]:
 
 def above_scratch(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Of `classical_rows`, each label budget's best, where its mean is above scratch's."""
-    best: dict[float, dict[str, Any]] = {}
-    for row in sorted(rows, key=lambda row: np.mean(row["accuracies"])):
-        best[row["baseline"].label_fraction] = row
-    return [
-        best[budget]
-        for budget in sorted(best)
-        if np.mean(best[budget]["accuracies"]) > np.mean(best[budget]["scratch"])
-    ]
+    by_budget = groupby(rows, key=lambda row: row["baseline"].label_fraction)
+    best = [max(own, key=lambda row: np.mean(row["accuracies"])) for _, own in by_budget]
+    return [row for row in best if np.mean(row["accuracies"]) > np.mean(row["scratch"])]
 
 
 def without_classical(main: Main, extra: Extra) -> list[float]:

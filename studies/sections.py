@@ -7,10 +7,9 @@ import numpy as np
 
 from report.pairs import Pairs
 from report.runs import FinishedRun, Runs, accuracy, core_seconds, valid_accuracy
-from studies.cells import SCRATCH, Arm, Block, Study
+from studies.cells import EARLIER, SCRATCH, Arm, Block, Study
 from studies.comparisons import compare, runs_of, shared_runs, shared_seeds
-from studies.first_round import BY_EPOCHS, COMPARED_1, ROUND_1_BLOCK, SCRATCH_FIRST
-from studies.grid import LONG_NORMALISED
+from studies.first_round import BY_EPOCHS, COMPARED_1, ROUND_1_BLOCK, SCRATCH_FIRST, SHIFTED
 from studies.search import ARMS, Trial, best, choice_by_few, trials
 
 
@@ -59,7 +58,7 @@ def tested_accuracy(run: FinishedRun) -> float | None:
 
 def others_tried(runs: Runs, block: Block | None) -> dict[str, Any] | None:
     """What was tried beside the search, on validation; None before anything was."""
-    of_search = (SCRATCH, LONG_NORMALISED)  # whose best trials are cells of the block
+    of_search = (SCRATCH, EARLIER)  # whose best trials are cells of the block
     if block is None or not any(
         runs_of(runs, cell) for cell in block.cells if cell.arm not in of_search
     ):
@@ -119,7 +118,7 @@ def ablation_rows(runs: Runs, block: Block | None) -> list[dict[str, Any]]:
     first_job = runs_of(runs, ROUND_1_BLOCK.cell(SCRATCH_FIRST, 1.0))
     found += [
         ("width 0.5", first_job, last_accuracy),
-        ("width 0.5, test-time augmentation over 9 shifts", first_job, valid_accuracy),
+        (f"width 0.5, {SHIFTED}", first_job, valid_accuracy),
     ]
     whole = found[0][1]
     if not whole:

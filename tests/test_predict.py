@@ -392,6 +392,16 @@ def test_no_picture_is_drawn_over(fails, name):
     assert "--save" in fails(predict, "photo.jpg", "photo.png", "--save", name)
 
 
+@pytest.mark.parametrize("pictures", [".", "./photo.png", "*.png"])
+def test_nor_under_another_spelling_of_its_name(fails, tmp_path, monkeypatch, pictures):
+    monkeypatch.chdir(tmp_path)
+    Path("photo.png").write_bytes(PNG)
+    assert "--save 'photo.png' is one of the pictures" in fails(
+        predict, pictures, "--save", "photo.png"
+    )
+    assert Path("photo.png").read_bytes() == PNG
+
+
 def test_a_missing_model(fails, tmp_path):
     assert "missing" in fails(predict, "photo.jpg", "--model", tmp_path / "model.safetensors")
 

@@ -23,19 +23,18 @@ from recipes import ENCODER, ClassifierRecipe, Machine, Setup
 from report.pairs import epochs_to
 from report.runs import core_seconds, find_runs
 from studies import first_round, grid
-from studies.cells import PRETRAINED, SCRATCH, Arm, Block, Cell, Round, Study
+from studies.cells import EARLIER, PRETRAINED, SCRATCH, Arm, Block, Cell, Round, Study
 from studies.comparisons import compare
 from studies.costs import costs
 from studies.extra import CLASSICAL, PROBES
 from studies.first_round import (
     EXTRA,
-    PRETRAINED_1,
     PRETRAINED_SHORT,
     ROUND_1,
     ROUND_1_BLOCK,
     SCRATCH_SHORT,
 )
-from studies.grid import FASHION, LONG_NORMALISED, STUDIES
+from studies.grid import FASHION, STUDIES
 from studies.jobs import Estimate, Job, Place, do, missing
 from studies.page import answer, study_page
 from studies.plots import draw_study
@@ -536,10 +535,10 @@ def test_a_short_arm_is_compared_with_short_scratch(tmp_path):
 
 def test_arms_are_told_beside_each_other(tmp_path):
     for seed in range(6):
-        for arm, wrong in ((EXTRA, 30 + seed % 2), (PRETRAINED_1, 20)):
+        for arm, wrong in ((EXTRA, 30 + seed % 2), (EARLIER, 20)):
             write_run(tmp_path, ROUND_1.cell(arm, 0.1).setup(seed), first_images_wrong(wrong))
     page = study_page(find_runs(tmp_path), "img")
-    arms = f"| {PRETRAINED_1.name} | {EXTRA.name} |"
+    arms = f"| {EARLIER.name} | {EXTRA.name} |"
     assert f"{arms} 10 % | 6 of 10 | +5.25 |" in page
 
 
@@ -571,7 +570,7 @@ def test_the_page_shows_both_rounds(tmp_path):
     plot([*folders, *options, "--data-dir", str(tmp_path)])
     text = (tmp_path / "STUDY.md").read_text()
     assert "| from scratch | 79.50 ± 0.45 (6) | 79.75 ± 0.35 (2) |" in text
-    assert f"| {PRETRAINED_1.name} | from scratch | 10 % | 6 of 10 | +10.50 |" in text
+    assert f"| {EARLIER.name} | from scratch | 10 % | 6 of 10 | +10.50 |" in text
     assert "| too few seeds |" in text
     assert "39 finished runs together took 1.6 hours" in text  # of 60 s on 2 threads
     drawn = {path.name for path in (tmp_path / "img").iterdir()}
@@ -587,12 +586,12 @@ def test_the_page_shows_both_rounds(tmp_path):
 
 def test_what_was_tried_is_told_by_validation(tmp_path):
     for seed in range(2):
-        cells = ((SCRATCH, 0.91), (PRETRAINED_1, 0.92), (first_round.SLOW_ENCODER, 0.93))
+        cells = ((SCRATCH, 0.91), (EARLIER, 0.92), (first_round.SLOW_ENCODER, 0.93))
         for arm, accuracy in cells:
             setup = ROUND_1.cell(arm, 0.01).setup(seed)
             write_run(tmp_path, setup, valid_accuracy=accuracy)
     rows = tried(find_runs(tmp_path), ROUND_1_BLOCK)
-    assert [row["arm"] for row in rows] == [first_round.SLOW_ENCODER.name, PRETRAINED_1.name]
+    assert [row["arm"] for row in rows] == [first_round.SLOW_ENCODER.name, EARLIER.name]
     assert rows[0]["means"] == pytest.approx([0.91, 0.93])
     assert "0.3 of the rate | 2 | 91.00 | 93.00 | +2.00 |" in study_page(find_runs(tmp_path), "img")
 
@@ -704,7 +703,7 @@ def test_what_a_graphics_card_took_is_no_cost(tmp_path):
 
 def test_the_answer_tells_what_longer_training_gives_wherever_it_ran(tmp_path):
     card = replace(ENVIRONMENT, device="cuda", accelerator="a card")
-    for arm, wrong in ((SCRATCH, 40), (PRETRAINED, 30), (grid.SAME_COMPUTE, 20)):
+    for arm, wrong in ((SCRATCH, 40), (PRETRAINED, 30), (grid.LONGER, 20)):
         cell = PRIMARY.cell(arm, 1.0)
         write_run(tmp_path, cell.setup(10), first_images_wrong(wrong), environment=card)
     (longer,) = answer(find_runs(tmp_path))["longer"]
@@ -735,7 +734,7 @@ def test_a_factorials_means_are_over_the_same_seeds(tmp_path):
 
 def test_what_else_was_tried_is_told_by_validation(tmp_path):
     block = FASHION.block("tried")
-    searched = [cell for cell in block.cells if cell.arm in (SCRATCH, LONG_NORMALISED)]
+    searched = [cell for cell in block.cells if cell.arm in (SCRATCH, EARLIER)]
     for cell in searched:  # the search itself leaves these
         write_run(tmp_path, cell.setup(100), valid_accuracy=0.8)
     assert block.question not in study_page(find_runs(tmp_path), "img")
