@@ -94,7 +94,8 @@ class Extent:
 
     Args:
         first: the first seed of primary cells, and of those that are compared with them.
-        seeds: of primary cells, and of the factorial's, whose family is large.
+        seeds: of primary cells, of the factorial's, whose family is large, and of scratch with more
+            passes, which the first screen tells.
         few: seeds of other exploratory cells.
         small: label budgets at which pretraining is looked into: the first and the last of them,
             and the frozen encoder at all.
@@ -145,7 +146,7 @@ def protocol_blocks(round_: Round, extent: Extent) -> tuple[Block, ...]:
             "compute",
             "And if training from scratch gets more epochs instead?",
             round_,
-            round_.cells((LONGER,), dict.fromkeys(extent.costly, min(extent.few, 3)), extent.first),
+            round_.cells((LONGER,), dict.fromkeys(extent.costly, extent.seeds), extent.first),
             (((LONGER, SCRATCH), (PRETRAINED, LONGER)),),
         ),
         Block(
