@@ -139,11 +139,18 @@ def measure_beside(names, study, images, machine, runs_dir, seeds, budgets) -> N
         )
     if "probes" in names:
         from harness.compute import set_up_compute
-        from studies.probes import SEEDS, run_probes
+        from studies.probes import BUDGETS, SEEDS, run_probes
 
         compute = set_up_compute(machine.device, machine.precision, threads=machine.threads)
-        seeds = min(seeds or SEEDS, SEEDS)
-        run_probes(study, images, runs_dir, compute, seeds=seeds, threads=machine.threads)
+        run_probes(
+            study,
+            images,
+            runs_dir,
+            compute,
+            seeds=min(seeds or SEEDS, SEEDS),
+            budgets=[budget for budget in BUDGETS if not budgets or budget in budgets],
+            threads=machine.threads,
+        )
 
 
 def block_names(study) -> list[str]:

@@ -13,6 +13,7 @@ from recipes import AutoencoderRecipe, ClassifierRecipe
 
 FILE = "benchmark.json"  # in the folder of the runs
 LEAST_OF_BARE_STEP = 0.9  # of its speed, for our training loop
+TOO_SLOW = 3  # the check's exit code then; a crash has 1
 MOST_FOR_DATA = 0.05  # of the training time, for our batches
 GOALS = (0.9, 0.912, 0.92, 0.93)  # validation accuracies; 91.2 % is the original experiment's
 

@@ -9,6 +9,7 @@ from benchmarks.measured import (
     GOALS,
     LEAST_OF_BARE_STEP,
     MOST_FOR_DATA,
+    TOO_SLOW,
     Card,
     CardPoint,
     Growth,
@@ -160,6 +161,7 @@ def page_values(measured: Measured, img_dir: str) -> dict[str, Any]:
         "cycles": sorted({trial.cycle for trial in trials if trial.contender == "ours"}),
         "longest": max((trial.cycle for trial in trials), default=0),
         "least_of_bare_step": LEAST_OF_BARE_STEP,
+        "too_slow": TOO_SLOW,
         "most_for_data": MOST_FOR_DATA,
         "spread": spread,
     }

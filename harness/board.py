@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import UserError
+from harness.rundir import EVENTS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-EVENTS = "events.out.tfevents.*"  # what TensorBoard looks for
 
 
 class Board:

@@ -24,6 +24,7 @@ ARTEFACTS = (
     "encoder.safetensors",
     "config.json",
 )
+EVENTS = "events.out.tfevents.*"  # what TensorBoard looks for
 LOCK = ".lock"
 Count = Annotated[int, Meta(ge=0)]
 
@@ -152,7 +153,7 @@ class Run(Generic[S]):
         return not self.weights or (self.folder / self.weights).exists()
 
     def start(self, data: Data, environment: Environment) -> None:
-        """Take the folder for this process alone, and write or compare its configuration.
+        """Take the folder for this process alone; begin the run there afresh, or resume it.
 
         Raises:
             UserError: another process is at work there, the run was started on other data, or
@@ -166,17 +167,19 @@ class Run(Generic[S]):
         for name in ARTEFACTS:  # left by a run that was killed while writing
             for leftover in self.folder.glob(f".{name}.*.tmp"):
                 leftover.unlink()
-        kept = None if self.overwrite else self.kept_config()
-        if self.overwrite:
-            for name in ARTEFACTS:
-                (self.folder / name).unlink(missing_ok=True)
+        if self.overwrite or not self.checkpoint_path.exists():
+            # Results that lack their weights go, too: they would make a run finished that is cut.
+            for name in (*ARTEFACTS, EVENTS):
+                for old in self.folder.glob(name):
+                    old.unlink()
             self.overwrite = False
-        if kept is None or not self.checkpoint_path.exists():
             config = Config(setup=self.setup, data=data, environment=environment)
             write_json(self.folder / "config.json", config)
-        elif kept.data != data:
+            return
+        kept = self.kept_config()
+        if kept.data != data:
             raise UserError(f"'{shown(self.folder)}' was started on other data: use --overwrite")
-        elif not alike(kept.environment, environment):
+        if not alike(kept.environment, environment):
             print("note: started in another environment, so the last digits may differ", flush=True)
 
     def _lock(self) -> None:

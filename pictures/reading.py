@@ -27,8 +27,8 @@ class Unusable(Exception):
 def find_pictures(names: list[str]) -> list[str]:
     """The files that the names stand for, in the order given: files, folders, patterns, `-`.
 
-    A folder stands for its image files in alphabetical order. A name that stands for nothing is
-    kept: reading it says what is wrong.
+    A folder stands for its image files, and a pattern for the files that it fits, in alphabetical
+    order. A name that stands for nothing is kept: reading it says what is wrong.
     """
     found = []
     for name in names:
@@ -37,7 +37,8 @@ def find_pictures(names: list[str]) -> list[str]:
         elif name == STANDARD_INPUT or os.path.exists(name):
             found.append(name)
         else:
-            found += sorted(glob.glob(name, recursive=True)) or [name]
+            matches = sorted(glob.glob(name, recursive=True))
+            found += [path for path in matches if not os.path.isdir(path)] or [name]
     return found
 
 

@@ -1,6 +1,6 @@
 """What is measured beside the networks' runs: baselines without a network, probes of encoders.
 
-Each comes as one JSON file in the folder of runs, where it is there.
+Each comes as one file in the folder of runs, where it is there.
 """
 
 from pathlib import Path
@@ -13,6 +13,7 @@ from metrics import Share
 from report.runs import Runs
 
 CLASSICAL, PROBES = "classical.json", "probes.json"
+TSNE_FILE = "tsne.npz"  # positions by encoder (n, 2), labels (n,)
 Name = Annotated[str, Meta(min_length=1, max_length=100)]
 BySeed = Annotated[dict[int, Share], Meta(min_length=1)]
 Budget = Annotated[float, Meta(gt=0, le=1)]
@@ -52,6 +53,7 @@ class Extra(NamedTuple):
 
     classical: tuple[Classical, ...] = ()
     probes: tuple[Probe, ...] = ()
+    has_tsne: bool = False
 
 
 def extra_of(runs: Runs) -> Extra:
@@ -74,4 +76,4 @@ def read_extra(runs_dir: str | Path) -> Extra:
         read_json(path, tuple[kind, ...]) if (path := Path(runs_dir) / name).exists() else ()
         for name, kind in ((CLASSICAL, Classical), (PROBES, Probe))
     ]
-    return Extra(*found)
+    return Extra(*found, has_tsne=(Path(runs_dir) / TSNE_FILE).exists())

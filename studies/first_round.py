@@ -57,7 +57,6 @@ SLOW_ENCODER = Arm(
 SLOWER_ENCODER = Arm(
     "pretrained, the encoder at 0.1 of the rate", {"encoder_lr_scale": 0.1, **NO_TEST}, FORMER
 )
-TRIED_1 = (SCRATCH_HALF, SCRATCH_TWICE, SLOW_ENCODER, SLOWER_ENCODER, THIRD_AS_LONG)
 # The main job as it was then: twice as wide, and test-time augmentation over shifts.
 FIRST_JOB = {"width": 0.5, "tta_shift": 1}
 SHIFTED = f"test-time augmentation over {(2 * FIRST_JOB['tta_shift'] + 1) ** 2} shifts"

@@ -94,6 +94,7 @@ def study_page(runs: Runs, img_dir: str) -> str:
         above_scratch=above_scratch(classical),
         without_classical=without_classical(main, extra),
         probes=probe_table(extra.probes),
+        has_tsne=extra.has_tsne,
         exploratory=[
             section(runs, block) for block in study.blocks[1:] if block.round is study.protocol
         ],

@@ -25,7 +25,7 @@ FEWEST_FOR_A_BAR = 3  # values
 SIDE_BY_SIDE = 3  # panels: more would make the text too small on a page
 # Baselines without a network, in the order of their names.
 CLASSICAL = (("#009E73", "^"), ("#E69F00", "v"), (PURPLE, "D"), ("#56B4E9", "P"))
-OBJECTIVES = ("plain", "pixels", "normalised", "gradients")  # of the factorial; all but plain mask
+OBJECTIVES = ("plain", "pixels", "normalised", "+ HOG")  # of the factorial; all but plain mask
 SKIPS = (
     ("without skips", "#009E73", "^", grid.WITHOUT_SKIPS),
     ("with skips", PURPLE, "D", grid.WITH_SKIPS),
@@ -42,7 +42,7 @@ def draw_study(runs: Runs, img_dir: Path) -> None:
     draw_gain(main.rows, img_dir / "gain.png")
     draw_learning_speed(main.rows, img_dir / "learning_speed.png")
     if found := costs(runs, main.block):
-        draw_cost(found, img_dir / "cost.png")
+        draw_cost(found, baselines, img_dir / "cost.png")
     if rows := [row for row in main.rows if len(row.pairs) >= MIN_PAIRS]:
         draw_class_differences(rows, img_dir / "class_differences.png")
     first = main.rows[0].pairs.control[0]
@@ -86,17 +86,21 @@ def draw_label_efficiency(
             (PRETRAINED, [row.pretrained for row in rows]),
         ):
             plot_band(axes, budgets, arm, style)
-        names = sorted({each["baseline"].name for each in baselines})
-        for k, name in enumerate(names):
-            colour, marker = CLASSICAL[k % len(CLASSICAL)]
-            own = [each for each in baselines if each["baseline"].name == name]
+        for style, own in by_baseline(baselines):
             where = [each["baseline"].label_fraction for each in own]
-            style = {"color": colour, "marker": marker, "linestyle": ":", "label": shown(name)}
             plot_band(axes, where, [each["accuracies"] for each in own], style)
         budget_axis(axes, budgets)
         axes.set_ylabel("test accuracy, %")
         axes.set_title("mean over seeds; band: its 95 % interval")
         axes.legend(loc="lower right")
+
+
+def by_baseline(rows: list[dict[str, Any]]) -> Iterator[tuple[dict, list[dict[str, Any]]]]:
+    """Each baseline's look and its rows, one a label budget."""
+    for k, name in enumerate(sorted({each["baseline"].name for each in rows})):
+        colour, marker = CLASSICAL[k % len(CLASSICAL)]
+        style = {"color": colour, "marker": marker, "linestyle": ":", "label": shown(name)}
+        yield style, [each for each in rows if each["baseline"].name == name]
 
 
 def plot_band(axes: Axes, budgets: list[float], values: list[list[float]], style: dict) -> None:
@@ -166,13 +170,16 @@ def draw_learning_speed(rows: list[Compared], path: Path) -> None:
         axes_list[0].figure.supylabel("validation accuracy, %", fontsize=10)
 
 
-def draw_cost(found: list[Cost], path: Path) -> None:
+def draw_cost(found: list[Cost], baselines: list[dict[str, Any]], path: Path) -> None:
     """Test accuracy against core minutes: a panel a label budget, a point a recipe.
 
     A pretrained recipe is shown with the whole pretraining and, hollow, with a tenth of it.
+
+    Args:
+        baselines: as `studies.page.classical_rows` gives them.
     """
     budgets = sorted({cost.cell.budget for cost in found})
-    with panels(path, len(budgets), 3.2) as axes_list:
+    with panels(path, len(budgets), 3.8) as axes_list:
         for axes, budget in zip(axes_list, budgets, strict=True):
             here = [cost for cost in found if cost.cell.budget == budget]
             scratch = [cost for cost in here if cost.cell.arm in FROM_SCRATCH]
@@ -185,21 +192,28 @@ def draw_cost(found: list[Cost], path: Path) -> None:
                 "linestyle": ":",
             }
             plot_cost(axes, pretrained, [c.amortised for c in pretrained], shared)
+            for style, own in by_baseline(baselines):
+                for each in own:
+                    if each["baseline"].label_fraction == budget:
+                        mean, half = mean_and_half(each["accuracies"])
+                        minutes = each["baseline"].core_seconds / 60
+                        axes.errorbar(minutes, mean, half, capsize=2, **style)
             axes.set_xscale("log")
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            low, high = axes.get_xlim()
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
             axes.xaxis.set_major_formatter("{x:g}")
             axes.xaxis.set_minor_formatter(NullFormatter())
             axes.set_title(f"{100 * budget:g} % of the labels")
         figure = axes_list[0].figure
         figure.supxlabel("core minutes, pretraining included", fontsize=10)
         axes_list[0].set_ylabel("test accuracy, %")
-        legend_above(axes_list[0])
+        legend_above(axes_list[0], columns=2)
 
 
-def legend_above(axes: Axes) -> None:
+def legend_above(axes: Axes, columns: int = 3) -> None:
     """These axes' legend above all panels, where it hides nothing."""
     handles, labels = axes.get_legend_handles_labels()
-    axes.figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    axes.figure.legend(handles, labels, loc="outside upper center", ncols=columns)
 
 
 def plot_cost(axes: Axes, found: list[Cost], minutes: list[float], style: dict) -> None:

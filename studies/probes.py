@@ -24,9 +24,9 @@ from data import ImageSet
 from harness.compute import Compute
 from harness.files import shown, write_arrays
 from studies.encoders import NAMES, STAGES, Encoders
-from studies.extra import PROBES, Probe
+from studies.extra import PROBES, TSNE_FILE, Probe
 from studies.grid import Study
-from studies.probes_plots import TSNE_ENCODERS, TSNE_FILE
+from studies.probes_plots import TSNE_ENCODERS
 from studies.scores import ScoreFile, labelled_and_valid
 
 BUDGETS = (0.01, 1.0)

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from harness.files import read_arrays, shown
 from report.plots import picture
+from studies.extra import TSNE_FILE
 
-TSNE_FILE = "tsne.npz"  # in the folder of runs: positions by encoder (n, 2), labels (n,)
 TSNE_ENCODERS = {  # array: encoder
     "random": "random",
     "pretrained": "masked, normalised + HOG",

@@ -1,6 +1,7 @@
 """A run that is killed at any moment and started again ends with the bytes of one that was not."""
 
 import random
+import signal
 import time
 from multiprocessing import get_context
 
@@ -48,7 +49,7 @@ def test_kills_at_random_moments(processes, commands, name, tmp_path):
     started = time.perf_counter()
     main([*TINY, *options, "--runs-dir", str(whole)])
     seconds = time.perf_counter() - started
-    moments = random.Random(name)
+    moments, met = random.Random(name), 0
     for k in range(KILLS):
         command = [*TINY, *options, "--runs-dir", str(tmp_path / f"cut{k}")]
         process = processes.Process(target=run, args=(main, command))
@@ -56,5 +57,7 @@ def test_kills_at_random_moments(processes, commands, name, tmp_path):
         process.join(moments.uniform(0.1, 1.2) * seconds)
         process.kill()
         process.join()
+        met += process.exitcode == -signal.SIGKILL  # the others had finished
         main(command)
         assert_same_results(only_run(tmp_path / f"cut{k}"), only_run(whole))
+    assert met

@@ -18,7 +18,7 @@ from harness.files import read_arrays
 from harness.weights import save_weights
 from models import Encoder
 from studies.encoders import NAMES, RANDOM, STAGES, TRAINED, Encoders, pooled_maps
-from studies.extra import PROBES, read_extra
+from studies.extra import PROBES, TSNE_FILE, read_extra
 from studies.grid import STUDIES
 from studies.probes import (
     CLASSIFIERS,
@@ -29,7 +29,7 @@ from studies.probes import (
     run_probes,
     vote,
 )
-from studies.probes_plots import TSNE_ENCODERS, TSNE_FILE, draw_kept_tsne
+from studies.probes_plots import TSNE_ENCODERS, draw_kept_tsne
 
 STUDY = STUDIES["digits"]
 COMPUTE = set_up_compute("cpu", "fp32", threads=1)

@@ -41,7 +41,7 @@ from report.galleries import confidence, draw_galleries, draw_images
 from report.markdown import cell, insert, mean_sd, p, points
 from report.networks import alexnet_size, autoencoder_size
 from report.pages import check, write_page
-from report.pairs import Pairs, epochs_to
+from report.pairs import Pairs
 from report.plots import common_history, draw_report
 from report.readme import readme_parts
 from report.runs import accuracy, core_seconds, find_runs, main_job, unfinished
@@ -221,16 +221,6 @@ def test_learning_speed_counts_epochs_not_measurements(runs_dir):
         write_run(runs_dir, setup, history={4: 0.5, 8: 0.9})
     text = parts_of(runs_dir)["experiment"]
     assert "is reached after 7.9 epochs from scratch and 7.9\npretrained" in text  # 0.891
-
-
-@pytest.mark.parametrize(
-    ("goal", "epochs"), [(0.1, 0), (0.3, 0.5), (0.5, 1), (0.7, 1.5), (0.9, 2), (0.95, 2)]
-)
-def test_epochs_to_an_accuracy(runs_dir, goal, epochs):
-    # 10 % by chance, 50 % after an epoch, 90 % after two: 30 % lies half way up to the first.
-    write_run(runs_dir, scratch())
-    (run,) = find_runs(runs_dir)["baseline"]
-    assert epochs_to(run, goal) == pytest.approx(epochs)
 
 
 def test_the_networks_sizes_are_those_of_the_networks():

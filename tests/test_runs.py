@@ -170,10 +170,12 @@ def test_a_folder_that_is_not_ours_is_left_alone(baseline_dir, tmp_path, fails, 
 def test_overwrite_starts_afresh(baseline_dir, tmp_path):
     folder = copy_of(baseline_dir, tmp_path)
     (folder / "notes").write_text("mine")
-    (folder / "reconstructions.npz").write_text("of some other run")
+    for name in ("reconstructions.npz", "events.out.tfevents.1"):
+        (folder / name).write_text("of some other run")
     edit(folder / "metrics.json", lambda metrics: metrics["valid"].update(loss=7.0))
     baseline([*TINY, "--runs-dir", str(tmp_path), "--overwrite"])
     assert not (folder / "reconstructions.npz").exists()
+    assert not list(folder.glob("events.*"))
     assert (folder / "notes").read_text() == "mine"
     assert_same_results(folder, baseline_dir)
 
@@ -209,9 +211,14 @@ def test_two_processes_in_one_folder(baseline_dir, tmp_path, fails):
     assert not (folder / "config.json").exists()
 
 
-def test_lost_weights_are_made_again(autoencoder_dir, tmp_path):
+def test_lost_weights_are_made_again(autoencoder_dir, tmp_path, monkeypatch):
     folder = copy_of(autoencoder_dir, tmp_path)
     (folder / "encoder.safetensors").unlink()
+    with monkeypatch.context() as patch:
+        interrupt(patch, training, "train_epoch", 2)
+        with pytest.raises(SystemExit):
+            pretrain([*TINY, "--runs-dir", str(tmp_path)])
+    assert not (folder / "metrics.json").exists()  # the old result would make it a finished run
     pretrain([*TINY, "--runs-dir", str(tmp_path)])
     assert_same_results(folder, autoencoder_dir)
 

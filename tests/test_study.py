@@ -28,13 +28,14 @@ from studies.comparisons import compare
 from studies.costs import costs
 from studies.extra import CLASSICAL, PROBES
 from studies.first_round import (
+    ABLATION_BLOCK,
     EXTRA,
     PRETRAINED_SHORT,
     ROUND_1,
     ROUND_1_BLOCK,
     SCRATCH_SHORT,
 )
-from studies.grid import FASHION, STUDIES
+from studies.grid import FASHION, STUDIES, TRIED_BLOCK
 from studies.jobs import Estimate, Job, Place, do, missing
 from studies.page import answer, study_page
 from studies.plots import draw_study
@@ -139,9 +140,9 @@ def test_an_encoder_has_its_classifiers_width_and_data():
 
 
 def test_what_is_tried_reads_no_test_set():
-    for arm in first_round.TRIED_1:
-        assert ROUND_1.cell(arm, 0.01).recipe.skip_test
-    assert all(trial.cell.recipe.skip_test for trial in trials(FASHION, {}))
+    cells = [cell for block_ in (TRIED_BLOCK, ABLATION_BLOCK) for cell in block_.cells]
+    cells += [trial.cell for trial in trials(FASHION, {})]
+    assert all(cell.recipe.skip_test for cell in cells)
 
 
 # ------------------------------------------------------------------ what is missing
@@ -714,7 +715,7 @@ def test_the_answer_tells_what_longer_training_gives_wherever_it_ran(tmp_path):
         in page
     )
     assert "Pretrained minus this: −5.00 (1 seed); too few seeds for a verdict." in page
-    assert "| 1 of 3 | −5.00 | – | – | – | – | too few seeds |" in page
+    assert "| 1 of 10 | −5.00 | – | – | – | – | too few seeds |" in page
 
 
 def test_a_factorials_means_are_over_the_same_seeds(tmp_path):
