@@ -1,6 +1,7 @@
 """STUDY.md's tables beside the main comparison: blocks, first round, ablation, search."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -8,18 +9,29 @@ import numpy as np
 from report.pairs import Pairs
 from report.runs import FinishedRun, Runs, accuracy, core_seconds, valid_accuracy
 from studies.cells import EARLIER, SCRATCH, Arm, Block, Study
-from studies.comparisons import compare, runs_of, shared_runs, shared_seeds
+from studies.comparisons import Compared, compare, runs_of, shared_runs, shared_seeds
 from studies.first_round import BY_EPOCHS, COMPARED_1, ROUND_1_BLOCK, SCRATCH_FIRST, SHIFTED
 from studies.search import ARMS, Trial, best, choice_by_few, trials
 
 
 def section(runs: Runs, block: Block, shared: bool = True) -> dict[str, Any]:
     """A block's test accuracies, as `accuracies` takes them, and comparisons."""
+    families = [rows for family in block.families if (rows := compare(runs, block, family))]
     return {
         "block": block,
         "accuracies": accuracies(runs, block, tested_accuracy, shared=shared),
-        "families": [rows for family in block.families if (rows := compare(runs, block, family))],
+        "families": families,
+        "decided": decided(chain.from_iterable(families)),
     }
+
+
+def decided(rows: Iterable[Compared]) -> list[tuple[Arm, Arm, str, list[Compared]]]:
+    """Arm, control, verdict and the label budgets' rows that have it; none for *undecided*."""
+    found: dict[tuple[Arm, Arm, str], list[Compared]] = {}
+    for row in rows:
+        if row.judged.verdict != "undecided":
+            found.setdefault((row.arm, row.control, row.judged.verdict), []).append(row)
+    return [(*key, of_key) for key, of_key in found.items()]
 
 
 def accuracies(

@@ -718,6 +718,15 @@ def test_the_answer_tells_what_longer_training_gives_wherever_it_ran(tmp_path):
     assert "| 1 of 10 | −5.00 | – | – | – | – | too few seeds |" in page
 
 
+def test_what_is_decided_is_told_in_words(tmp_path):
+    again = FASHION.block("again")
+    write_pairs(tmp_path, 8, lambda seed: 20 + seed, 0.01, again)
+    page = study_page(find_runs(tmp_path), "img")
+    told = page[page.index(f"### {again.question}") :]
+    assert "Decided, in points: *pretrained* is better than *from scratch* (+" in told
+    assert "Undecided: all else." not in told
+
+
 def test_a_factorials_means_are_over_the_same_seeds(tmp_path):
     """Its control is the primary cells', and has seeds that the others have not got yet."""
     factorial = FASHION.block("factorial")
