@@ -96,14 +96,12 @@ def bare_step(workload: Workload, stopwatch: Stopwatch) -> Contender:
     forward = compute.callable(compute.place(task.model))
     groups = task.parameter_groups(workload.recipe.learning_rate)
     optimizer = torch.optim.Adam(groups, fused=True)
+    backward = make_backward(task, forward, optimizer, compute)
     fixed = next(iter(task.epoch(0)))
 
     def contend() -> float:
-        for inputs, *targets in stopwatch.watch(repeat(fixed)):
-            with compute.autocast():
-                loss = task.loss(forward(inputs).float(), *targets)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+        for batch in stopwatch.watch(repeat(fixed)):
+            backward(*batch)
             optimizer.step()
         return stopwatch.seconds_per_image
 

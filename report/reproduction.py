@@ -151,6 +151,7 @@ def parse_args(argv=None):
 def main(argv=None) -> None:
     folders = take(parse_args(argv), Folders)
     print(table(rows_of(folders.runs_dir, folders.reproduced_dir)))
+    print(f"{shown(folders.reproduced_dir)} is left alone from now on: delete it to train again")
 
 
 if __name__ == "__main__":

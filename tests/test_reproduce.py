@@ -45,10 +45,11 @@ def test_equal_runs(folders, capsys):
     assert [row.equal_predictions for row in rows] == [1, 1, None]
     main(["--runs-dir", str(folders[0]), "--reproduced-dir", str(folders[1])])
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 4
+    assert len(lines) == 5
     spaced = [" ".join(line.split()) for line in lines]
     assert spaced[1] == "baseline seed 0 90.00 % 90.00 % 100.00 % equal"
     assert spaced[3] == "autoencoder seed 0 – – – equal"
+    assert lines[4].endswith("delete it to train again")
 
 
 def test_another_machine(folders, capsys):
