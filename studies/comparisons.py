@@ -80,16 +80,17 @@ def shared_runs(runs: Runs, cells: Iterable[Cell]) -> list[list[FinishedRun]]:
 
 
 def compare(
-    runs: Runs, block: Block, family: Family, fewest: int = MIN_PAIRS, size: int = 0
+    runs: Runs, block: Block, family: Family, fewest: int = 0, size: int = 0
 ) -> list[Compared]:
     """The comparisons of one family for which there are pairs.
 
-    Holm's correction runs over those that have pairs enough to be tested. Where the family's size
-    was fixed before its runs were there, those that are missing count as if they had p = 1.
+    One is tested once it is complete, so that nobody can stop where it looks well. Until then it
+    counts in Holm's correction as if it had p = 1.
 
     Args:
-        fewest: pairs that a comparison must have to be tested.
-        size: of the family; that of what is tested where 0.
+        fewest: pairs that a comparison must have to be tested; all that are planned where 0. With
+            fewer than MIN_PAIRS planned, it is shown only.
+        size: of the family; the comparisons that have pairs and are not shown only where 0.
     """
     found = []
     for arm, control in family:
@@ -100,10 +101,13 @@ def compare(
             planned = min(len(cell.seeds) for cell in cells)
             if len(pairs):
                 found.append((arm, control, budget, pairs, planned))
-    judged = judge([pairs for *_, pairs, _ in found], fewest, size)
+    needed = [fewest or max(planned, MIN_PAIRS) for *_, planned in found]
+    tested = [len(pairs) >= few for (*_, pairs, _), few in zip(found, needed, strict=True)]
+    size = size or sum(planned >= MIN_PAIRS for *_, planned in found)
+    judged = judge([pairs for *_, pairs, _ in found], tested, size)
     return [
-        Compared(*each, pairs, judgement, len(pairs) >= fewest, planned)
-        for (*each, pairs, planned), judgement in zip(found, judged, strict=True)
+        Compared(*each, pairs, judgement, is_tested, planned)
+        for (*each, pairs, planned), judgement, is_tested in zip(found, judged, tested, strict=True)
     ]
 
 
@@ -112,20 +116,18 @@ def differences_of(pairs: Pairs) -> list[float]:
     return [b - a for a, b in zip(*pairs.values(), strict=True)]
 
 
-def judge(family: list[Pairs], fewest: int, size: int) -> list[Judged]:
-    """Each comparison's verdict on test accuracy, corrected for the family."""
-    differences = [pairs.difference() for pairs in family]
-    tested = [k for k, pairs in enumerate(family) if len(pairs) >= fewest]
-    missing = [1.0] * max(0, size - len(tested))
-    raw = [differences[k].p for k in tested]
-    within = [equivalence_p(differences_of(family[k])) for k in tested]
-    corrected, within = holm(raw + missing), holm(within + missing)
+def judge(family: list[Pairs], tested: list[bool], size: int) -> list[Judged]:
+    """Each comparison's verdict on test accuracy, corrected for a family of this size."""
+    ready = [pairs for pairs, is_tested in zip(family, tested, strict=True) if is_tested]
+    missing = [1.0] * max(0, size - len(ready))
+    raw = [pairs.difference().p for pairs in ready]
+    within = [equivalence_p(differences_of(pairs)) for pairs in ready]
+    corrected = zip(holm(raw + missing), holm(within + missing), strict=True)
     judged = []
-    for k, difference in enumerate(differences):
-        p, q, says = 1.0, 1.0, "undecided"
-        if k in tested:
-            p, q = corrected[tested.index(k)], within[tested.index(k)]
-            says = verdict(difference, p, q)
+    for pairs, is_tested in zip(family, tested, strict=True):
+        difference = pairs.difference()
+        p, q = next(corrected) if is_tested else (1.0, 1.0)
+        says = verdict(difference, p, q) if is_tested else "undecided"
         judged.append(Judged(difference=difference, p=p, equivalence_p=q, verdict=says))
     return judged
 

@@ -171,8 +171,14 @@ def pretraining_blocks(
         *zip(WITHOUT_SKIPS, WITH_SKIPS, strict=True),
         *((arm, control) for row in (WITH_SKIPS, WITHOUT_SKIPS) for control, arm in pairwise(row)),
     )
+    # The protocol's own is compared with scratch in the primary family.
+    against_scratch = tuple((arm, SCRATCH) for arm in FACTORIAL if arm is not PRETRAINED)
     questions = {
-        "factorial": ("Skips, masking, target: which of them matters?", FACTORIAL, factors),
+        "factorial": (
+            "Skips, masking, target: which of them matters?",
+            FACTORIAL,
+            (factors, against_scratch),
+        ),
         "length": ("How long must pretraining be?", LENGTHS, ()),
         "images": ("Are fewer images enough, with as many steps?", (FEWER_IMAGES,), ()),
         "hidden": ("Which mask ratio?", HIDDEN, ()),
@@ -183,11 +189,11 @@ def pretraining_blocks(
             question,
             round_,
             round_.cells(
-                arms, dict.fromkeys(budgets, extent.seeds if family else extent.few), extent.first
+                arms, dict.fromkeys(budgets, extent.seeds if families else extent.few), extent.first
             ),
-            (family or tuple((arm, PRETRAINED) for arm in arms),),
+            families or (tuple((arm, PRETRAINED) for arm in arms),),
         )
-        for name, (question, arms, family) in questions.items()
+        for name, (question, arms, families) in questions.items()
     )
 
 

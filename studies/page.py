@@ -17,6 +17,7 @@ from metrics import (
     trend,
 )
 from report.markdown import render
+from report.minutes import on_one_processor
 from report.pairs import QUICK
 from report.readme import by_verdict
 from report.runs import FinishedRun, Runs, class_accuracy, core_seconds
@@ -24,7 +25,7 @@ from studies.cells import PRETRAINED, SCRATCH, Block, Study
 from studies.comparisons import Compared, Main, compare, main_comparison, study_of
 from studies.costs import USES, cost_rows
 from studies.extra import Extra, Probe, extra_of
-from studies.grid import LONGER
+from studies.grid import LONGER, PLAIN
 from studies.search import unsettled
 from studies.sections import ablation_rows, others_tried, round_1, search_tables, section
 
@@ -35,9 +36,10 @@ def answer(runs: Runs, main: Main | None = None) -> dict[str, Any] | None:
     """What README's first screen says; None without a pair.
 
     `rows` are `Compared`, one a label budget; `other_seeds` says that theirs are not the
-    protocol's; `longer` are `Compared`, pretrained minus scratch with more epochs, and `times`
-    says by label budget what that takes, over pretraining and fine-tuning; None: unknown.
-    `least_p` is what a corrected p can be at least; None where none is told.
+    protocol's; `plain` are those of a plain autoencoder's encoder minus scratch, `longer` those of
+    pretrained minus scratch with more epochs, and `times` says by label budget what that takes,
+    over pretraining and fine-tuning; None: unknown. `least_p` is what a corrected p can be at
+    least; None where none is told.
 
     Args:
         main: the main comparison, where it is known by now.
@@ -48,11 +50,14 @@ def answer(runs: Runs, main: Main | None = None) -> dict[str, Any] | None:
     study = study_of(runs)
     block = study.block("compute")
     longer = [row for row in compare(runs, block, block.families[0]) if row.arm is PRETRAINED]
+    factorial = study.block("factorial")
+    against_scratch = compare(runs, factorial, factorial.families[1])
     costs = {row["budget"]: row for row in cost_rows(runs, main.block)}
     return {
         "rows": main.rows,
         "other_seeds": main.other_seeds,
         "least_p": least_p(study) if any(row.is_tested for row in main.rows) else None,
+        "plain": [row for row in against_scratch if row.arm is PLAIN and row.is_tested],
         "longer": longer,
         "times": {row.budget: times_longer(costs.get(row.budget)) for row in longer},
     }
@@ -88,6 +93,7 @@ def study_page(runs: Runs, img_dir: str) -> str:
         learning=learning_rows(main),
         quick=QUICK,
         costs=cost_rows(runs, main.block),
+        processor=processor(runs),
         uses=USES,
         longer_passes=LONGER.passes,
         classical=classical,
@@ -124,6 +130,13 @@ def total(everything: list[FinishedRun]) -> dict[str, float]:
         "elsewhere": len(everything) - len(known),
         "hours": sum(known) / 3600,
     }
+
+
+def processor(runs: Runs) -> tuple[str, str] | None:
+    """That of the core minutes, and its number format."""
+    there = on_one_processor(runs)
+    first = next((run.config.environment for found in there.values() for run in found), None)
+    return first and (first.processor, first.precision)
 
 
 # ------------------------------------------------------------------ the main comparison

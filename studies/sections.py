@@ -1,28 +1,60 @@
 """STUDY.md's tables beside the main comparison: blocks, first round, ablation, search."""
 
 from collections.abc import Callable, Iterable
-from itertools import chain
 from typing import Any
 
 import numpy as np
 
 from report.pairs import Pairs
 from report.runs import FinishedRun, Runs, accuracy, core_seconds, valid_accuracy
-from studies.cells import EARLIER, SCRATCH, Arm, Block, Study
+from studies.cells import EARLIER, SCRATCH, Arm, Block, Cell, Study
 from studies.comparisons import Compared, compare, runs_of, shared_runs, shared_seeds
 from studies.first_round import BY_EPOCHS, COMPARED_1, ROUND_1_BLOCK, SCRATCH_FIRST, SHIFTED
 from studies.search import ARMS, Trial, best, choice_by_few, trials
 
 
 def section(runs: Runs, block: Block, shared: bool = True) -> dict[str, Any]:
-    """A block's test accuracies, as `accuracies` takes them, and comparisons."""
-    families = [rows for family in block.families if (rows := compare(runs, block, family))]
+    """A block's test accuracies, as `accuracies` takes them, and comparisons.
+
+    Args:
+        shared: accuracies of the seeds that all arms of a label budget have, the arms that they
+            are compared with, too.
+    """
+    found = accuracies(runs, block.cells, tested_accuracy)
+    if shared and found["rows"]:
+        found = accuracies(runs, with_others(block), tested_accuracy, shared=True)
+    families = [told(rows) for family in block.families if (rows := compare(runs, block, family))]
+    return {"block": block, "accuracies": found, "families": families}
+
+
+def told(rows: list[Compared]) -> dict[str, Any]:
+    """A family's rows, and what is said below their table."""
     return {
-        "block": block,
-        "accuracies": accuracies(runs, block, tested_accuracy, shared=shared),
-        "families": families,
-        "decided": decided(chain.from_iterable(families)),
+        "rows": rows,
+        "decided": decided(rows),
+        "undecided": any(row.is_tested and row.judged.verdict == "undecided" for row in rows),
+        "of_two_machines": sum(map(of_two_machines, rows)),
+        "pairs": sum(len(row.pairs) for row in rows),
     }
+
+
+def with_others(block: Block) -> tuple[Cell, ...]:
+    """The block's cells, after those of other blocks that it compares with them."""
+    own = {cell.arm for cell in block.cells}
+    arms = dict.fromkeys(arm for family in block.families for pair in family for arm in pair)
+    others = [block.cell(arm, b) for arm in arms if arm not in own for b in block.budgets]
+    return (*others, *block.cells)
+
+
+def of_two_machines(row: Compared) -> int:
+    """How many of its pairs were not made on one kind of machine, in one number format."""
+    both = zip(row.pairs.control, row.pairs.treated, strict=True)
+    return sum(machine(a) != machine(b) for a, b in both)
+
+
+def machine(run: FinishedRun) -> tuple[str, str]:
+    environment = run.config.environment
+    return environment.accelerator or environment.processor, environment.precision
 
 
 def decided(rows: Iterable[Compared]) -> list[tuple[Arm, Arm, str, list[Compared]]]:
@@ -36,20 +68,20 @@ def decided(rows: Iterable[Compared]) -> list[tuple[Arm, Arm, str, list[Compared
 
 def accuracies(
     runs: Runs,
-    block: Block,
+    cells: Iterable[Cell],
     of: Callable[[FinishedRun], float | None],
     shared: bool = False,
 ) -> dict[str, Any]:
-    """Accuracies by arm, a list for each label budget that the block has runs at.
+    """Accuracies by arm, a list for each label budget at which the cells have runs.
 
     Args:
         shared: only of the seeds that all arms of a label budget have, if there are any.
     """
-    of_cells = {cell: runs_of(runs, cell) for cell in block.cells}
+    of_cells = {cell: runs_of(runs, cell) for cell in cells}
     if shared:
-        for budget in block.budgets:
-            cells = [cell for cell in block.cells if cell.budget == budget]
-            of_cells |= dict(zip(cells, shared_runs(runs, cells), strict=True))
+        for budget in {cell.budget for cell in of_cells}:
+            here = [cell for cell in of_cells if cell.budget == budget]
+            of_cells |= dict(zip(here, shared_runs(runs, here), strict=True))
     found: dict[Arm, dict[float, list[float]]] = {}
     for cell, of_cell in of_cells.items():
         values = [value for run in of_cell if (value := of(run)) is not None]
@@ -75,7 +107,7 @@ def others_tried(runs: Runs, block: Block | None) -> dict[str, Any] | None:
         runs_of(runs, cell) for cell in block.cells if cell.arm not in of_search
     ):
         return None
-    return {"block": block, "accuracies": accuracies(runs, block, valid_accuracy)}
+    return {"block": block, "accuracies": accuracies(runs, block.cells, valid_accuracy)}
 
 
 def round_1(runs: Runs, block: Block | None) -> dict[str, Any] | None:

@@ -453,7 +453,7 @@ def test_few_validation_images_choose_worse(tmp_path):
 # ------------------------------------------------------------------ what is said
 
 
-def write_pairs(runs_dir, seeds, wrong, budget=0.1, block_=ROUND_1_BLOCK):
+def write_pairs(runs_dir, seeds, wrong, budget=0.3, block_=ROUND_1_BLOCK):
     """Runs of both arms; of 200 images 40, 41 or 42 are wrong from scratch."""
     ((treated, control),) = block_.families[0]
     cells = [block_.cell(arm, budget) for arm in (control, treated)]
@@ -462,7 +462,7 @@ def write_pairs(runs_dir, seeds, wrong, budget=0.1, block_=ROUND_1_BLOCK):
             write_run(runs_dir, cell.setup(seed), first_images_wrong(count))
 
 
-def row_of(runs_dir, budget=0.1):
+def row_of(runs_dir, budget=0.3):
     (row,) = compare(find_runs(runs_dir), ROUND_1_BLOCK, ROUND_1_BLOCK.families[0])
     assert row.budget == budget
     return row
@@ -486,13 +486,25 @@ def test_a_claim_needs_seeds_and_a_clear_difference(tmp_path):
 
 
 def test_verdicts_are_corrected_for_their_family(tmp_path):
-    for budget, wrong in ((0.01, 20), (0.1, 40), (1.0, 40)):
+    for budget, wrong in ((0.05, 20), (0.3, 40), (1.0, 40)):
         write_pairs(tmp_path, 6, lambda seed, wrong=wrong: wrong + 2 * (seed % 2), budget)
     rows = compare(find_runs(tmp_path), ROUND_1_BLOCK, ROUND_1_BLOCK.families[0])
-    assert [row.budget for row in rows] == [0.01, 0.1, 1.0]
+    assert [row.budget for row in rows] == [0.05, 0.3, 1.0]
     assert rows[0].judged.difference.p == 2 / 2**6
     assert rows[0].judged.p == 3 * 2 / 2**6
     assert {row.judged.verdict for row in rows} == {"undecided"}
+
+
+def test_an_incomplete_comparison_is_not_tested_and_keeps_its_place(tmp_path):
+    write_pairs(tmp_path, 6, lambda seed: 20, 0.3)  # all that are planned
+    write_pairs(tmp_path, 9, lambda seed: 20, 0.1)  # of ten
+    rows = compare(find_runs(tmp_path), ROUND_1_BLOCK, ROUND_1_BLOCK.families[0])
+    assert [(row.budget, row.is_tested, row.planned) for row in rows] == [
+        (0.1, False, 10),
+        (0.3, True, 6),
+    ]
+    assert rows[0].judged.verdict == "undecided"
+    assert rows[1].judged.p == 2 * 2 / 2**6
 
 
 def test_the_protocols_seeds_are_the_answer_as_soon_as_there_are_any(tmp_path):
@@ -572,7 +584,7 @@ def test_the_page_shows_both_rounds(tmp_path):
     text = (tmp_path / "STUDY.md").read_text()
     assert "| from scratch | 79.50 ± 0.45 (6) | 79.75 ± 0.35 (2) |" in text
     assert f"| {EARLIER.name} | from scratch | 10 % | 6 of 10 | +10.50 |" in text
-    assert "| too few seeds |" in text
+    assert "| incomplete |" in text
     assert "39 finished runs together took 1.6 hours" in text  # of 60 s on 2 threads
     drawn = {path.name for path in (tmp_path / "img").iterdir()}
     pictures = ("label_efficiency", "gain", "learning_speed", "class_differences", "cost")
@@ -710,12 +722,9 @@ def test_the_answer_tells_what_longer_training_gives_wherever_it_ran(tmp_path):
     (longer,) = answer(find_runs(tmp_path))["longer"]
     assert (longer.budget, longer.scratch, longer.pretrained) == (1.0, [0.9], [0.85])
     page = study_page(find_runs(tmp_path), "img")
-    assert (
-        "Trained for more epochs instead, the network from scratch reaches 90.00 % at 100 %."
-        in page
-    )
-    assert "Pretrained minus this: −5.00 (1 seed); too few seeds for a verdict." in page
-    assert "| 1 of 10 | −5.00 | – | – | – | – | too few seeds |" in page
+    assert "With more epochs instead of pretraining, the network from scratch reaches 90.00 %" in page
+    assert "Pretrained minus this: −5.00 (1 seed of 10).\n" in page
+    assert "| 1 of 10 | −5.00 | – | – | – | – | incomplete |" in page
 
 
 def test_what_is_decided_is_told_in_words(tmp_path):
