@@ -22,7 +22,8 @@ def section(runs: Runs, block: Block, shared: bool = True) -> dict[str, Any]:
     """
     found = accuracies(runs, block.cells, tested_accuracy)
     if shared and found["rows"]:
-        found = accuracies(runs, with_others(block), tested_accuracy, shared=True)
+        cells = with_others(block, found["budgets"])
+        found = accuracies(runs, cells, tested_accuracy, shared=True)
     families = [told(rows) for family in block.families if (rows := compare(runs, block, family))]
     return {"block": block, "accuracies": found, "families": families}
 
@@ -38,11 +39,11 @@ def told(rows: list[Compared]) -> dict[str, Any]:
     }
 
 
-def with_others(block: Block) -> tuple[Cell, ...]:
-    """The block's cells, after those of other blocks that it compares with them."""
+def with_others(block: Block, budgets: list[float]) -> tuple[Cell, ...]:
+    """The block's cells, after those of other blocks that it compares with them there."""
     own = {cell.arm for cell in block.cells}
     arms = dict.fromkeys(arm for family in block.families for pair in family for arm in pair)
-    others = [block.cell(arm, b) for arm in arms if arm not in own for b in block.budgets]
+    others = [block.cell(arm, b) for arm in arms if arm not in own for b in budgets]
     return (*others, *block.cells)
 
 

@@ -149,6 +149,7 @@ def test_one_pair_is_no_basis_for_a_claim(runs_dir):
     one_pair(runs_dir)
     parts = parts_of(runs_dir)
     assert "**Whether it helps is undecided at 100 % (+5.00) of the labels" in parts["answer"]
+    assert "which copies whole images, gives +5.00 at 100 % (undecided) instead" in parts["answer"]
     assert "Too few paired seeds for a verdict yet: 100 %." in parts["answer"]
     assert "| 100 % | 10 | 85.00 | 90.00 | +5.00 (–) | – | 1 | undecided |" in parts["answer"]
     experiment = parts["experiment"]
