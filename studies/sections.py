@@ -108,7 +108,14 @@ def others_tried(runs: Runs, block: Block | None) -> dict[str, Any] | None:
         runs_of(runs, cell) for cell in block.cells if cell.arm not in of_search
     ):
         return None
-    return {"block": block, "accuracies": accuracies(runs, block.cells, valid_accuracy)}
+    found = accuracies(runs, block.cells, valid_accuracy)
+    there = {name for name, _ in found["rows"]}
+    arms = dict.fromkeys(cell.arm.name for cell in block.cells)
+    return {
+        "block": block,
+        "accuracies": found,
+        "missing": [name for name in arms if name not in there],
+    }
 
 
 def round_1(runs: Runs, block: Block | None) -> dict[str, Any] | None:

@@ -763,3 +763,4 @@ def test_what_else_was_tried_is_told_by_validation(tmp_path):
     page = study_page(find_runs(tmp_path), "img")
     assert f"### {block.question}" in page
     assert f"| {other.arm.name} |  |  | 85.00 ± 1.41 (2) |" in page
+    assert "Not run yet: from scratch, random erasing; " in page
