@@ -56,6 +56,11 @@ class Environment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     compile: bool
     accelerator: str = ""
 
+    @property
+    def machine(self) -> str:
+        """What computed: the graphics card, or else the processor."""
+        return self.accelerator or self.processor
+
 
 class Config(Struct, Generic[S], frozen=True, kw_only=True, forbid_unknown_fields=True):
     """config.json: what a run was told, on which images, on which machine."""

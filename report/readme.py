@@ -202,7 +202,7 @@ def places(runs: list[FinishedRun]) -> list[str]:
     """On what the runs were trained."""
     environments = [run.config.environment for run in runs]
     return sorted(
-        {f"{e.accelerator or e.processor}, {e.precision}, PyTorch {e.torch}" for e in environments}
+        {f"{e.machine}, {e.precision}, PyTorch {e.torch}" for e in environments}
     )
 
 

@@ -99,15 +99,14 @@ def compare(
             both = [runs_of(runs, cell) for cell in cells]
             pairs = Pairs.of(*([run for run in each if run.metrics.test] for each in both))
             planned = min(len(cell.seeds) for cell in cells)
+            is_tested = len(pairs) >= (fewest or max(planned, MIN_PAIRS))
             if len(pairs):
-                found.append((arm, control, budget, pairs, planned))
-    needed = [fewest or max(planned, MIN_PAIRS) for *_, planned in found]
-    tested = [len(pairs) >= few for (*_, pairs, _), few in zip(found, needed, strict=True)]
+                found.append((arm, control, budget, pairs, is_tested, planned))
     size = size or sum(planned >= MIN_PAIRS for *_, planned in found)
-    judged = judge([pairs for *_, pairs, _ in found], tested, size)
+    judged = judge([(pairs, is_tested) for *_, pairs, is_tested, _ in found], size)
     return [
-        Compared(*each, pairs, judgement, is_tested, planned)
-        for (*each, pairs, planned), judgement, is_tested in zip(found, judged, tested, strict=True)
+        Compared(*each, judgement, is_tested, planned)
+        for (*each, is_tested, planned), judgement in zip(found, judged, strict=True)
     ]
 
 
@@ -116,15 +115,19 @@ def differences_of(pairs: Pairs) -> list[float]:
     return [b - a for a, b in zip(*pairs.values(), strict=True)]
 
 
-def judge(family: list[Pairs], tested: list[bool], size: int) -> list[Judged]:
-    """Each comparison's verdict on test accuracy, corrected for a family of this size."""
-    ready = [pairs for pairs, is_tested in zip(family, tested, strict=True) if is_tested]
+def judge(family: list[tuple[Pairs, bool]], size: int) -> list[Judged]:
+    """Each comparison's verdict on test accuracy, corrected for a family of this size.
+
+    Args:
+        family: pairs, and whether they are to be tested.
+    """
+    ready = [pairs for pairs, is_tested in family if is_tested]
     missing = [1.0] * max(0, size - len(ready))
     raw = [pairs.difference().p for pairs in ready]
     within = [equivalence_p(differences_of(pairs)) for pairs in ready]
     corrected = zip(holm(raw + missing), holm(within + missing), strict=True)
     judged = []
-    for pairs, is_tested in zip(family, tested, strict=True):
+    for pairs, is_tested in family:
         difference = pairs.difference()
         p, q = next(corrected) if is_tested else (1.0, 1.0)
         says = verdict(difference, p, q) if is_tested else "undecided"

@@ -297,7 +297,7 @@ def class_table(main: Main) -> dict[str, Any] | None:
 def places(runs: list[FinishedRun]) -> list[tuple[str, int]]:
     """Machines and number formats, with the number of runs."""
     found = Counter(
-        f"{e.accelerator or e.processor}, {e.device} {e.precision}, {e.threads} "
+        f"{e.machine}, {e.device} {e.precision}, {e.threads} "
         f"thread{'s' if e.threads > 1 else ''}, PyTorch {e.torch}"
         for e in (run.config.environment for run in runs)
     )

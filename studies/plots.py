@@ -192,12 +192,7 @@ def draw_cost(found: list[Cost], baselines: list[dict[str, Any]], path: Path) ->
                 "linestyle": ":",
             }
             plot_cost(axes, pretrained, [c.amortised for c in pretrained], shared)
-            for style, own in by_baseline(baselines):
-                for each in own:
-                    if each["baseline"].label_fraction == budget:
-                        mean, half = mean_and_half(each["accuracies"])
-                        minutes = each["baseline"].core_seconds / 60
-                        axes.errorbar(minutes, mean, half, capsize=2, **style)
+            plot_baselines(axes, baselines, budget)
             axes.set_xscale("log")
             low, high = axes.get_xlim()
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
@@ -220,6 +215,16 @@ def plot_cost(axes: Axes, found: list[Cost], minutes: list[float], style: dict) 
     order = np.argsort(minutes)
     means, halves = np.transpose([mean_and_half(c.accuracies) for c in found] or [(0, 0)])[:, order]
     axes.errorbar(np.array(minutes)[order], means, halves, capsize=2, **style)
+
+
+def plot_baselines(axes: Axes, baselines: list[dict[str, Any]], budget: float) -> None:
+    """A point each: accuracy against core minutes, at one label budget."""
+    for style, own in by_baseline(baselines):
+        for each in own:
+            if each["baseline"].label_fraction == budget:
+                mean, half = mean_and_half(each["accuracies"])
+                minutes = each["baseline"].core_seconds / 60
+                axes.errorbar(minutes, mean, half, capsize=2, **style)
 
 
 def draw_factorial(runs: Runs, block: Block, path: Path) -> None:

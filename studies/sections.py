@@ -49,13 +49,9 @@ def with_others(block: Block, budgets: list[float]) -> tuple[Cell, ...]:
 
 def of_two_machines(row: Compared) -> int:
     """How many of its pairs were not made on one kind of machine, in one number format."""
-    both = zip(row.pairs.control, row.pairs.treated, strict=True)
-    return sum(machine(a) != machine(b) for a, b in both)
-
-
-def machine(run: FinishedRun) -> tuple[str, str]:
-    environment = run.config.environment
-    return environment.accelerator or environment.processor, environment.precision
+    arms = (row.pairs.control, row.pairs.treated)
+    both = zip(*([run.config.environment for run in runs] for runs in arms), strict=True)
+    return sum((a.machine, a.precision) != (b.machine, b.precision) for a, b in both)
 
 
 def decided(rows: Iterable[Compared]) -> list[tuple[Arm, Arm, str, list[Compared]]]:
