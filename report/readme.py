@@ -201,9 +201,7 @@ def calibration_errors(pairs: Pairs) -> list[list[float]]:
 def places(runs: list[FinishedRun]) -> list[str]:
     """On what the runs were trained."""
     environments = [run.config.environment for run in runs]
-    return sorted(
-        {f"{e.machine}, {e.precision}, PyTorch {e.torch}" for e in environments}
-    )
+    return sorted({f"{e.machine}, {e.precision}, PyTorch {e.torch}" for e in environments})
 
 
 def networks(pairs: Pairs) -> dict[str, Any]:
