@@ -41,7 +41,7 @@ WITH_SKIPS = (PLAIN, PIXELS, NORMALISED, PRETRAINED)
 WITHOUT_SKIPS = (PLAIN_NO_SKIPS, PIXELS_NO_SKIPS, NORMALISED_NO_SKIPS, NO_SKIPS)
 FACTORIAL = (*WITH_SKIPS, *WITHOUT_SKIPS)
 
-LENGTHS = tuple(
+*LENGTHS, LONGEST = (
     Arm(f"pretrained, {epochs} epochs", pretraining={"epochs": epochs}) for epochs in (3, 30, 100)
 )
 FEWER_IMAGES = Arm(
@@ -97,6 +97,7 @@ class Extent:
         seeds: of primary cells, of the factorial's, whose family is large, and of scratch with more
             passes, which the first screen tells.
         few: seeds of other exploratory cells.
+        fewest: of those that cost most, which are shown, not tested.
         small: label budgets at which pretraining is looked into: the first and the last of them,
             and the frozen encoder at all.
         costly: label budgets at which scratch gets more passes over the images.
@@ -106,6 +107,7 @@ class Extent:
     first: int
     seeds: int
     few: int
+    fewest: int
     small: tuple[float, ...]
     costly: tuple[float, ...]
     widths: dict[float, int]
@@ -138,7 +140,7 @@ def protocol_blocks(round_: Round, extent: Extent) -> tuple[Block, ...]:
             "Is it better than the earlier pretraining?",
             round_,
             # Seeds from 0 on, which the block `again` shares: it is compared with that one's cells.
-            round_.cells((EARLIER,), dict.fromkeys(small, min(extent.few, 3))),
+            round_.cells((EARLIER,), dict.fromkeys(small, extent.fewest)),
             (((PRETRAINED, EARLIER),),),
         ),
         *pretraining_blocks(round_, tuple(ends), extent),
@@ -177,23 +179,23 @@ def pretraining_blocks(
         "factorial": (
             "Skips, masking, target: which of them matters?",
             FACTORIAL,
+            extent.seeds,
             (factors, against_scratch),
         ),
-        "length": ("How long must pretraining be?", LENGTHS, ()),
-        "images": ("Are fewer images enough, with as many steps?", (FEWER_IMAGES,), ()),
-        "hidden": ("Which mask ratio?", HIDDEN, ()),
+        "length": ("How long must pretraining be?", LENGTHS, extent.few, ()),
+        "longest": ("And if it is ten times as long?", (LONGEST,), extent.fewest, ()),
+        "images": ("Are fewer images enough, with as many steps?", (FEWER_IMAGES,), extent.few, ()),
+        "hidden": ("Which mask ratio?", HIDDEN, extent.few, ()),
     }
     return tuple(
         Block(
             name,
             question,
             round_,
-            round_.cells(
-                arms, dict.fromkeys(budgets, extent.seeds if families else extent.few), extent.first
-            ),
+            round_.cells(arms, dict.fromkeys(budgets, seeds), extent.first),
             families or (tuple((arm, PRETRAINED) for arm in arms),),
         )
-        for name, (question, arms, families) in questions.items()
+        for name, (question, arms, seeds, families) in questions.items()
     )
 
 
@@ -204,6 +206,7 @@ SEARCHED = {0.001: (500, {}, {}), 0.003: (250, {}, {}), 0.01: (100, {}, {}), 0.0
 SEARCH_SEEDS = (100, 101)
 # Eight pairs can decide a family of six comparisons after Holm's correction, six pairs none of two.
 FEW = 8
+FEWEST = 3
 SMALL_BUDGETS = (0.001, 0.003, 0.01)
 FASHION_PROTOCOL = Round({"validations": 5}, steps(PROTOCOL))
 AGAIN_BLOCK = Block(
@@ -239,7 +242,9 @@ FASHION = Study(
     blocks=(
         *protocol_blocks(
             FASHION_PROTOCOL,
-            Extent(NEW, SEEDS, FEW, SMALL_BUDGETS, (0.01, 0.1, 1.0), {0.5: 3, 1.0: 3}),
+            Extent(
+                NEW, SEEDS, FEW, FEWEST, SMALL_BUDGETS, (0.01, 0.1, 1.0), {0.5: FEWEST, 1.0: FEWEST}
+            ),
         ),
         AGAIN_BLOCK,
         TRIED_BLOCK,
@@ -255,6 +260,6 @@ DIGITS = Study(
     protocol=DIGITS_PROTOCOL,
     search=Round({"validations": 1, **SMALL_DIGITS, **NO_TEST}, steps({0.1: (20, {}, {})})),
     search_seeds=(100,),
-    blocks=protocol_blocks(DIGITS_PROTOCOL, Extent(0, 2, 1, (0.1,), (1.0,), {0.2: 1})),
+    blocks=protocol_blocks(DIGITS_PROTOCOL, Extent(0, 2, 1, 1, (0.1,), (1.0,), {0.2: 1})),
 )
 STUDIES = {"fashion": FASHION, "digits": DIGITS}
