@@ -1,12 +1,13 @@
-"""The U-Net autoencoder: corruption, reconstruction loss, the encoder that it leaves behind."""
+"""The U-Net autoencoder: reconstruction loss, pretraining, the encoder that it leaves behind."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import torch
 from msgspec import Meta, Struct
-from torch import Tensor
+from torch import Tensor, nn
 
 from batches import (
     ORIENTATIONS,
@@ -23,8 +24,8 @@ from harness.files import write_arrays
 from harness.rundir import Run
 from harness.weights import Tensors, digest_of, load_weights, save_weights
 from metrics import Metrics, ValidScores
-from models import UNetAutoencoder
-from recipes import ENCODER, AutoencoderRecipe, EncoderSource, Setup
+from models import AlexNet, Decoder, UNetAutoencoder
+from recipes import ENCODER, AutoencoderRecipe, ClassifierRecipe, EncoderSource, Setup
 from training import describe_data, evaluation_batches, fit, training_batches
 
 if TYPE_CHECKING:
@@ -78,20 +79,45 @@ def pretrain(run: Run[Setup], dataset: ImageSet, compute: Compute) -> None:
 def new_autoencoder(recipe: AutoencoderRecipe) -> UNetAutoencoder:
     """An autoencoder whose random start depends on the seed alone."""
     torch.manual_seed(derive_seed(recipe.seed, "model"))
-    outputs = 1 + ORIENTATIONS if recipe.target == "gradients" else 1
-    return UNetAutoencoder(recipe.width, recipe.skips, outputs, recipe.decoder_width)
+    return UNetAutoencoder(recipe.width, recipe.skips, outputs(recipe), recipe.decoder_width)
+
+
+def outputs(recipe: AutoencoderRecipe) -> int:
+    """How many maps the decoder gives: the image's, and one an orientation of its gradients."""
+    return 1 + ORIENTATIONS if recipe.target == "gradients" else 1
+
+
+def reconstruction_batch(
+    images: Tensor, recipe: AutoencoderRecipe, rng: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What the encoder sees of normalised images, what is wanted, and which pixels count.
+
+    All are (N, 1, 28, 28); with the target `gradients` what is wanted is (N, 9, 28, 28): the pixels
+    of patches normalised each by its own mean and deviation (He et al. 2022, arXiv:2111.06377), so
+    that faint patterns count too, and the histogram of oriented gradients around each pixel (Wei
+    et al. 2022, arXiv:2112.09133).
+    """
+    seen, counted = corrupt(images, recipe.corruption, recipe.hidden_patches, rng)
+    if recipe.target == "pixels":
+        return seen, images, counted
+    mean, std = patch_statistics(images)
+    wanted = (images - mean) / std
+    if recipe.target == "gradients":
+        wanted = torch.cat([wanted, GRADIENTS * oriented_gradients(images)], dim=1)
+    return seen, wanted, counted
+
+
+def reconstruction_loss(output: Tensor, wanted: Tensor, counted: Tensor) -> Tensor:
+    """Squared error, a mean over the pixels that count.
+
+    In units of the training images' pixel variance, where 1 is what the mean grey would reach; of
+    normalised patches in units of each patch's own, where its mean would reach at most 1.
+    """
+    return ((output - wanted).square() * counted).sum() / counted.sum()
 
 
 class Reconstruction:
-    """The autoencoder's `training.Task`: fill in what the corruption took away.
-
-    The loss is the mean squared error over the pixels that the corruption lets count, in units
-    of the training images' pixel variance, where 1 is what the mean grey would reach; with the
-    target `normalised` (He et al. 2022, arXiv:2111.06377), in units of each patch's own variance,
-    so that faint patterns count too and the patch's mean would reach at most 1. The target
-    `gradients` asks for both these pixels and the histogram of oriented gradients around each
-    (Wei et al. 2022, arXiv:2112.09133).
-    """
+    """The autoencoder's `training.Task`: fill in what the corruption took away."""
 
     def __init__(
         self,
@@ -117,27 +143,14 @@ class Reconstruction:
     def corrupted(
         self, batches: Iterable[tuple[Tensor, Tensor]], rng: torch.Generator
     ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """What the encoder sees, what is wanted, and which pixels count.
-
-        All are (N, 1, 28, 28); with the target `gradients` what is wanted is (N, 9, 28, 28).
-        """
         for images, _ in batches:
             yield self.corrupt(images, rng)
 
     def corrupt(self, images: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        recipe = self.recipe
-        seen, counted = corrupt(images, recipe.corruption, recipe.hidden_patches, rng)
-        if recipe.target == "pixels":
-            return seen, images, counted
-        mean, std = patch_statistics(images)
-        wanted = (images - mean) / std
-        if recipe.target == "gradients":
-            wanted = torch.cat([wanted, GRADIENTS * oriented_gradients(images)], dim=1)
-        return seen, wanted, counted
+        return reconstruction_batch(images, self.recipe, rng)
 
     def loss(self, output: Tensor, wanted: Tensor, counted: Tensor) -> Tensor:
-        """Mean squared error over the pixels that count."""
-        return ((output - wanted).square() * counted).sum() / counted.sum()
+        return reconstruction_loss(output, wanted, counted)
 
     def parameter_groups(self, learning_rate: float) -> list[dict]:
         return [{"params": list(self.model.parameters()), "lr": learning_rate}]
@@ -158,6 +171,59 @@ class Reconstruction:
 
     def pictures(self) -> dict[str, "Figure"]:
         return {"reconstructions": board.images(reconstructions(self))}
+
+
+class AuxiliaryReconstruction:
+    """Reconstruction as a second loss of a classifier, of images without labels.
+
+    Each of the classifier's steps takes as many of these images as of those with labels. They are
+    corrupted as in the default pretraining; the decoder has a random start.
+
+    Args:
+        batches: of all training images.
+        recipe: the classifier's.
+    """
+
+    def __init__(self, model: AlexNet, batches: Batches, recipe: ClassifierRecipe):
+        self.recipe = AutoencoderRecipe(dataset=recipe.dataset, seed=recipe.seed)
+        self.weight = recipe.auxiliary_loss
+        self.batches = batches
+        self.encoder = model.encoder
+        self.decoder = Decoder(
+            model.encoder.channels,
+            self.recipe.skips,
+            outputs(self.recipe),
+            self.recipe.decoder_width,
+        )
+
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """What `loss` takes, batch by batch; a function of the epoch alone."""
+        rng = generator(self.recipe.seed, "corruption", epoch)
+        for images, _ in self.batches.epoch(epoch):
+            yield reconstruction_batch(images, self.recipe, rng)
+
+    def loss(self, seen: Tensor, wanted: Tensor, counted: Tensor) -> Tensor:
+        """The weighted reconstruction loss, a scalar."""
+        with keeping_bn_statistics(self.encoder):
+            output = self.decoder(*self.encoder(seen))
+        return self.weight * reconstruction_loss(output.float(), wanted, counted)
+
+
+@contextmanager
+def keeping_bn_statistics(encoder: nn.Module) -> Iterator[None]:
+    """While it lasts, batch normalisation's running statistics stay as they are.
+
+    The classifier is used on whole images: statistics of corrupted ones would not suit it.
+    """
+    norms = [module for module in encoder.modules() if isinstance(module, nn.BatchNorm2d)]
+    usual = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, usual, strict=True):
+            norm.momentum = momentum
 
 
 def write_reconstructions(run: Run, task: Reconstruction) -> None:

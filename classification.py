@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from itertools import product
+from itertools import product, repeat
 from typing import TYPE_CHECKING, Annotated
 
 import torch
@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import update_bn
 
+from autoencoding import AuxiliaryReconstruction
 from batches import Batches, Normalisation, erase
 from data import ImageSet, derive_seed, generator, split, stratified_subset
 from harness import board
 from harness.compute import Compute
+from harness.errors import UserError
 from harness.files import write_arrays
 from harness.rundir import Run
 from harness.weights import Tensors, fill, load_weights, save_weights
@@ -57,9 +59,12 @@ def train_classifier(
         encoder: a pretrained encoder's weights to start from; a random start where None.
 
     Raises:
-        UserError: as `stratified_subset`, `load_encoder`, `Run.start` and `fit`.
+        UserError: the encoder is frozen, but has an auxiliary loss; or as `stratified_subset`,
+            `load_encoder`, `Run.start` and `fit`.
     """
     recipe = run.setup.recipe
+    if recipe.auxiliary_loss and recipe.freeze_encoder:
+        raise UserError("--auxiliary-loss trains the encoder: leave out --freeze-encoder")
     train, valid = split(dataset, recipe.seed)
     labelled = stratified_subset(dataset.train_labels, train, recipe.label_fraction, recipe.seed)
     normalise = Normalisation.of(dataset.train_images[train])
@@ -68,6 +73,11 @@ def train_classifier(
     model = new_alexnet(recipe, len(dataset.classes))
     if encoder is not None:
         load_encoder(encoder, model)
+    auxiliary = None
+    if recipe.auxiliary_loss:
+        every_image = training_batches(dataset, train, normalise, recipe, compute)
+        auxiliary = AuxiliaryReconstruction(model, every_image, recipe)
+        model.decoder = auxiliary.decoder
 
     run.start(describe_data(dataset, labelled, valid), compute.environment())
     print(f"{run.folder}: {len(labelled):,} images on {compute}", flush=True)
@@ -76,8 +86,11 @@ def train_classifier(
         recompute_bn_stats(model.encoder, batches, compute)
         model.freeze_encoder()
     valid_batches = evaluation_batches(valid_images, valid_labels, normalise, compute)
-    task = Classification(model, batches, valid_batches, recipe, compute, dataset.classes)
+    task = Classification(
+        model, batches, valid_batches, recipe, compute, dataset.classes, auxiliary
+    )
     fit(run, task, recipe, compute)
+    model.decoder = None
 
     predict_images = Predictor(model, normalise, recipe, compute)
     predicted = predict_images(valid_images)
@@ -109,7 +122,12 @@ def load_encoder(encoder: Tensors, model: AlexNet) -> None:
 
 
 class Classification:
-    """The classifier's `training.Task`. The classes' names are for pictures alone."""
+    """The classifier's `training.Task`.
+
+    Args:
+        classes: their names, for pictures alone.
+        auxiliary: a second loss, of images without labels.
+    """
 
     def __init__(
         self,
@@ -119,32 +137,40 @@ class Classification:
         recipe: ClassifierRecipe,
         compute: Compute,
         classes: Sequence[str] = (),
+        auxiliary: AuxiliaryReconstruction | None = None,
     ):
         self.model = model
         self.batches = batches
         self.valid_batches = valid_batches
         self.classes = classes
+        self.auxiliary = auxiliary
         self.recipe = recipe
         self.compute = compute
 
     def __len__(self) -> int:
         return len(self.batches)
 
-    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
         rng = generator(self.recipe.seed, "erasing", epoch)
-        for images, labels in self.batches.epoch(epoch):
-            yield erase(images, self.recipe.random_erasing, rng), labels
+        unlabelled = self.auxiliary.epoch(epoch) if self.auxiliary else repeat(())
+        for (images, labels), others in zip(self.batches.epoch(epoch), unlabelled, strict=False):
+            yield erase(images, self.recipe.random_erasing, rng), labels, *others
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy with label smoothing, in nats."""
-        return F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+    def loss(self, logits: Tensor, labels: Tensor, *unlabelled: Tensor) -> Tensor:
+        """Cross-entropy with label smoothing, in nats; the auxiliary loss on top, if any."""
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+        return loss + self.auxiliary.loss(*unlabelled) if self.auxiliary else loss
 
     def parameter_groups(self, learning_rate: float) -> list[dict]:
         scale = self.recipe.encoder_lr_scale
         return [
-            {"params": list(self.model.encoder.parameters()), "lr": learning_rate * scale},
-            {"params": list(self.model.classifier.parameters()), "lr": learning_rate},
+            {"params": self.parameters_of("encoder."), "lr": learning_rate * scale},
+            {"params": self.parameters_of("classifier.", "decoder."), "lr": learning_rate},
         ]
+
+    def parameters_of(self, *parts: str) -> list[nn.Parameter]:
+        """The model's parameters whose names begin with one of these parts."""
+        return [p for name, p in self.model.named_parameters() if name.startswith(parts)]
 
     def evaluate(self, forward: Callable[..., Tensor]) -> dict[str, float]:
         mirror = self.recipe.flip != "none"

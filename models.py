@@ -4,6 +4,8 @@ Both hold the same `Encoder` under the same name, so a pretrained one is handed 
 `model.encoder.load_state_dict(encoder.state_dict(), strict=True)`.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -69,6 +71,7 @@ class AlexNet(nn.Module):
         super().__init__()
         self.encoder = Encoder(width)
         self.encoder_is_frozen = False
+        self.decoder = None  # a Decoder, while training has reconstruction as an auxiliary loss
         features = self.encoder.channels[-1] * 3 * 3
         hidden = round(features * HIDDEN_RATIO)
         self.classifier = nn.Sequential(
@@ -105,38 +108,52 @@ def linear_block(in_features: int, out_features: int) -> nn.Sequential:
     )
 
 
-class UNetAutoencoder(nn.Module):
-    """Encoder and a light U-Net decoder (Ronneberger et al. 2015, arXiv:1505.04597).
+class Decoder(nn.Module):
+    """A light U-Net decoder (Ronneberger et al. 2015, arXiv:1505.04597).
 
-    At each scale the decoder doubles the size (nearest neighbour, which leaves no checkerboard),
-    joins the encoder's maps of that size if `skips`, and mixes both with a 3x3 convolution.
-    By default it is half as wide as the encoder: what is wanted is the encoder, and a light decoder
-    leaves the work to it (He et al. 2022, arXiv:2111.06377).
+    At each scale it doubles the size (nearest neighbour, which leaves no checkerboard), joins the
+    encoder's maps of that size if `skips`, and mixes both with a 3x3 convolution. By default it is
+    half as wide as the encoder: what is wanted is the encoder, and a light decoder leaves the work
+    to it (He et al. 2022, arXiv:2111.06377).
 
     Args:
-        decoder_width: the decoder's channels, as a multiple of the encoder's at each scale.
+        channels: the encoder's.
         outputs: maps that it gives: the image's, and those of what else is to be reconstructed.
+        width: its own channels, as a multiple of the encoder's at each scale.
     """
 
     def __init__(
-        self, width: float, skips: bool = True, outputs: int = 1, decoder_width: float = 0.5
+        self, channels: Sequence[int], skips: bool = True, outputs: int = 1, width: float = 0.5
     ):
         super().__init__()
-        self.encoder = Encoder(width)
         self.skips = skips
-        c1, c2, _, _, c5 = self.encoder.channels
-        d1, d2 = (max(1, int(decoder_width * c)) for c in (c1, c2))
+        c1, c2, _, _, c5 = channels
+        d1, d2 = (max(1, int(width * c)) for c in (c1, c2))
         self.upsample = nn.Upsample(scale_factor=2, mode="nearest")
         self.reduce7 = conv_block(c5, d2)
         self.mix14 = conv_block(d2 + c2 * skips, d1)
         self.mix28 = conv_block(d1 + c1 * skips, d1)
         self.to_image = nn.Conv2d(d1, outputs, kernel_size=1)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, 1, 28, 28) normalised images to reconstructions (N, outputs, 28, 28)."""
-        maps28, maps14, maps7 = self.encoder(images)
+    def forward(self, maps28: Tensor, maps14: Tensor, maps7: Tensor) -> Tensor:
+        """The encoder's maps to reconstructions (N, outputs, 28, 28)."""
         maps = self.mix14(self._join(self.upsample(self.reduce7(maps7)), maps14))
         return self.to_image(self.mix28(self._join(self.upsample(maps), maps28)))
 
     def _join(self, maps: Tensor, skip: Tensor) -> Tensor:
         return torch.cat([maps, skip], dim=1) if self.skips else maps
+
+
+class UNetAutoencoder(nn.Module):
+    """Encoder and decoder. Arguments beside the encoder's width: as `Decoder`."""
+
+    def __init__(
+        self, width: float, skips: bool = True, outputs: int = 1, decoder_width: float = 0.5
+    ):
+        super().__init__()
+        self.encoder = Encoder(width)
+        self.decoder = Decoder(self.encoder.channels, skips, outputs, decoder_width)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 1, 28, 28) normalised images to reconstructions (N, outputs, 28, 28)."""
+        return self.decoder(*self.encoder(images))

@@ -99,6 +99,15 @@ class ClassifierRecipe(Recipe, frozen=True, kw_only=True, tag="classifier", tag_
             le=1,
         ),
     ] = 0.0
+    auxiliary_loss: Annotated[
+        float,
+        about(
+            "weight of a second loss: images without labels are reconstructed, too",
+            "auxiliary",
+            ge=0,
+            le=100,
+        ),
+    ] = 0.0
     tta_shift: Annotated[
         int,
         about(

@@ -60,6 +60,15 @@ WIDE_DECODER = Arm("pretrained, decoder as wide as the encoder", pretraining={"d
 ERASING = {"random_erasing": 0.25}
 ERASED = Arm("pretrained, random erasing", ERASING, {})
 ERASED_SCRATCH = Arm("from scratch, random erasing", ERASING)
+AUXILIARY_SCRATCH, AUXILIARY = (
+    tuple(
+        Arm(
+            f"{start}, auxiliary loss with weight {weight}", {"auxiliary_loss": weight}, pretraining
+        )
+        for weight in (0.1, 1.0)
+    )
+    for start, pretraining in (("from scratch", None), ("pretrained", {}))
+)
 
 
 def wider(width: float) -> tuple[Arm, Arm]:
@@ -222,8 +231,8 @@ AGAIN_BLOCK = Block(
 )
 # What else was tried, at the best of what was searched.
 TRIED = (
-    *(SCRATCH, ERASED_SCRATCH),
-    *(EARLIER, NORMALISED, PRETRAINED, WIDE_DECODER, ERASED),
+    *(SCRATCH, ERASED_SCRATCH, *AUXILIARY_SCRATCH),
+    *(EARLIER, NORMALISED, PRETRAINED, WIDE_DECODER, ERASED, *AUXILIARY),
 )
 FASHION_TRIED = Round({"validations": 1, **NO_TEST}, steps(PROTOCOL))
 TRIED_BLOCK = Block(

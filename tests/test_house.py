@@ -25,7 +25,8 @@ EXPERIMENT = [
     {"data", "recipes", "models", "metrics"},
     {"batches"},
     {"training"},
-    {"classification", "autoencoding"},
+    {"autoencoding"},
+    {"classification"},
 ]
 ALL_OF_IT = set.union(*EXPERIMENT)
 MAY_IMPORT = {

@@ -44,8 +44,8 @@ def test_autoencoder_reconstructs_the_shape_and_shares_the_encoder(skips):
 
 def test_a_decoder_as_wide_as_the_encoder():
     half, whole = UNetAutoencoder(0.25), UNetAutoencoder(0.25, decoder_width=1.0)
-    assert [half.to_image.in_channels, whole.to_image.in_channels] == [8, 16]
-    assert [half.reduce7[0].out_channels, whole.reduce7[0].out_channels] == [24, 48]
+    assert [model.decoder.to_image.in_channels for model in (half, whole)] == [8, 16]
+    assert [model.decoder.reduce7[0].out_channels for model in (half, whole)] == [24, 48]
     assert half.encoder.channels == whole.encoder.channels
     assert whole(torch.randn(2, 1, 28, 28)).shape == (2, 1, 28, 28)
 

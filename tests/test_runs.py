@@ -80,9 +80,10 @@ def test_a_cut_run_ends_like_an_uncut_one(
     assert_same_results(only_run(tmp_path), request.getfixturevalue(f"{reference}_dir"))
 
 
-def test_a_resumed_frozen_run_ends_like_an_uncut_one(tmp_path, monkeypatch):
-    """Frozen parameters have no moments in the checkpoint."""
-    whole, cut = ([*TINY, "--freeze-encoder", "--runs-dir", str(tmp_path / x)] for x in "ab")
+@pytest.mark.parametrize("options", ["--freeze-encoder", "--auxiliary-loss 1"])
+def test_other_parameters_are_resumed_too(options, tmp_path, monkeypatch):
+    """Frozen ones have no moments in the checkpoint; a decoder is there in training alone."""
+    whole, cut = ([*TINY, *options.split(), "--runs-dir", str(tmp_path / x)] for x in "ab")
     baseline(whole)
     with monkeypatch.context() as patch:
         interrupt(patch, training, "train_epoch", 2)

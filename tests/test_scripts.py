@@ -13,14 +13,16 @@ import torch
 from conftest import TINY, only_run
 
 import batches
-from autoencoding import EncoderCard, read_encoder
+from autoencoding import AuxiliaryReconstruction, EncoderCard, read_encoder, reconstruction_loss
+from batches import Batches, Normalisation
 from classification import ModelCard
 from harness.files import read_json
 from harness.rundir import Config
 from harness.weights import load_weights
+from models import AlexNet
 from plot import main as plot
 from pretrain_autoencoder import main as pretrain
-from recipes import Setup
+from recipes import ClassifierRecipe, Setup
 from train_baseline import main as baseline
 from train_pretrained import main as pretrained
 
@@ -163,6 +165,44 @@ def test_a_frozen_random_encoder_has_statistics(tmp_path):
     metrics = json.loads((only_run(tmp_path) / "metrics.json").read_text())
     assert metrics.get("test") is None
     assert not (only_run(tmp_path) / "predictions.npz").exists()
+
+
+def test_an_auxiliary_loss_trains_the_encoder_and_leaves_a_classifier_alone(tmp_path):
+    few = [*TINY, "--label-fraction", "0.1", "--skip-test", "--learning-rate", "1e-4"]
+    states = []
+    for weight in ("0", "10"):
+        baseline([*few, "--auxiliary-loss", weight, "--runs-dir", str(tmp_path / weight)])
+        states.append(state_of(only_run(tmp_path / weight), "model.safetensors", ModelCard))
+    without, with_it = states
+    assert without.keys() == with_it.keys()
+    assert not torch.equal(without["encoder.stage1.0.weight"], with_it["encoder.stage1.0.weight"])
+
+
+def test_an_auxiliary_loss_takes_statistics_of_whole_images_alone():
+    model = AlexNet(0.1)
+    batches = Batches(
+        torch.randint(256, (8, 28, 28), dtype=torch.uint8),
+        torch.zeros(8, dtype=torch.long),
+        Normalisation(128.0, 64.0),
+        batch_size=8,
+    )
+    auxiliary = AuxiliaryReconstruction(model, batches, ClassifierRecipe(auxiliary_loss=0.5))
+    norm = model.encoder.stage1[1]
+    before = norm.running_mean.clone()
+    (batch,) = auxiliary.epoch(0)
+    loss = auxiliary.loss(*batch)
+    loss.backward()
+    assert torch.equal(norm.running_mean, before)
+    assert model.encoder.stage1[0].weight.grad.abs().sum() > 0
+    output = auxiliary.decoder(*model.encoder(batch[0]))
+    assert loss.item() == pytest.approx(0.5 * reconstruction_loss(output, *batch[1:]).item())
+    assert not torch.equal(norm.running_mean, before)
+
+
+def test_an_auxiliary_loss_needs_an_encoder_that_is_trained(fails, tmp_path):
+    options = ["--freeze-encoder", "--auxiliary-loss", "1", "--runs-dir", tmp_path / "runs"]
+    assert "leave out --freeze-encoder" in fails(baseline, *TINY, *options)
+    assert not (tmp_path / "runs").exists()
 
 
 def test_the_arms_are_paired(autoencoder_dir, tmp_path, monkeypatch):
