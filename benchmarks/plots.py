@@ -91,6 +91,9 @@ def draw_race(race: TimeToAccuracy, path: Path) -> None:
         axes.set_ylim(bottom=100 * min(GOALS) - 4)
         axes.set_xlabel("seconds of training")
         axes.set_ylabel("validation accuracy, %")
+        axes.set_title(
+            "a point is the end of a run (this project) or of an epoch; black: the goals"
+        )
         axes.legend(loc="lower right")
 
 

@@ -55,8 +55,8 @@ def draw_examples(run: FinishedRun, dataset: ImageSet, path: Path, most: int = 2
     with picture(path, height_of(len(images), COLUMNS, TITLE)) as ((axes,),):
         plot_predictions(axes, run, dataset, images)
         axes.set_title(
-            f"AlexNet pretrained on the first {len(images)} test images: predicted class and "
-            f"probability; ✗ marks an error ({errors} here)"
+            f"AlexNet pretrained (seed {run.seed}) on the first {len(images)} test images: "
+            f"predicted class and probability; ✗ marks an error ({errors} here)"
         )
 
 
@@ -122,7 +122,7 @@ def draw_reconstructions(run: FinishedRun, path: Path) -> None:
         corners = show_images(axes, images, columns, GAP)
         for label, (_, y) in zip(rows, corners[::columns], strict=True):
             axes.text(-GAP, y + SIZE / 2, label, ha="right", va="center")
-        text = f"Autoencoder on the first validation images{note}"
+        text = f"Autoencoder (seed {run.setup.recipe.seed}) on validation images{note}"
         axes.figure.suptitle(text, fontsize=10)
 
 

@@ -1,6 +1,7 @@
 """Markdown from templates: how figures are spelled, and the marked parts of a page."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,12 @@ def interval(difference: Any) -> str:
     """The 95 % interval of a `metrics.Difference` in points; a dash where one pair has none."""
     if difference.low is None:
         return "–"
-    return f"{points(difference.low)} to {points(difference.high)}"
+    return ends((difference.low, difference.high))
+
+
+def ends(both: Iterable[float]) -> str:
+    """An interval's ends in points. One that rounds to zero keeps its sign: is 0 within or not?"""
+    return " to ".join(f"{100 * end:+.2f}".replace("-", MINUS) for end in both)
 
 
 def p(value: float) -> str:
@@ -57,7 +63,7 @@ def budget(fraction: float) -> str:
     return f"{100 * fraction:.10g} %"
 
 
-FILTERS = {f.__name__: f for f in (cell, points, percent, interval, p, mean_sd, budget)}
+FILTERS = {f.__name__: f for f in (cell, points, percent, interval, ends, p, mean_sd, budget)}
 
 
 def environment(folder: str | Path) -> Environment:

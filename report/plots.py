@@ -203,9 +203,10 @@ def draw_class_difference(pairs: Pairs, path: Path) -> None:
         axes.axvline(0, color="black", linewidth=0.8)
         axes.invert_yaxis()
         axes.grid(axis="y", visible=False)
-        axes.set_xlabel("class accuracy, pretrained minus from scratch, percentage points")
+        axes.set_xlabel("class accuracy, pretrained minus from scratch, points")
+        seeds = f"{len(pairs)} paired seed{'s' if len(pairs) > 1 else ''}"
         interval = "; lines: 95 % interval" if len(pairs) >= MIN_PAIRS else ""
-        axes.set_title(f"Right: pretrained is better. {len(pairs)} paired seed(s){interval}")
+        axes.set_title(f"Right: pretrained is better. {seeds}{interval}")
 
 
 def draw_class_scores(pairs: Pairs, path: Path) -> None:
@@ -234,7 +235,7 @@ def draw_reliability(pairs: Pairs, path: Path) -> None:
     by_arm = [(calibrated(runs), style) for runs, style in arms(pairs)]
     if not all(runs for runs, _ in by_arm):
         return
-    titles = ("probabilities as they come", "divided by the temperature")
+    titles = ("probabilities as they come", "after the temperature")
     with picture(path, 3.8, columns=2, sharex=True, sharey=True) as (row,):
         for axes, probability, title in zip(row, PROBABILITIES, titles, strict=True):
             axes.plot([0, 100], [0, 100], color=GREY, linewidth=1)

@@ -36,7 +36,8 @@ def answer(runs: Runs, main: Main | None = None) -> dict[str, Any] | None:
     """What README's first screen says; None without a pair.
 
     `rows` are `Compared`, one a label budget; `other_seeds` says that theirs are not the
-    protocol's; `plain` are those of a plain autoencoder's encoder minus scratch, `longer` those of
+    protocol's; `ends` has, by label budget, the interval of a small gain over other seeds and
+    images; `plain` are those of a plain autoencoder's encoder minus scratch, `longer` those of
     pretrained minus scratch with more epochs, and `times` says by label budget what that takes,
     over pretraining and fine-tuning; None: unknown. `least_p` is what a corrected p can be at
     least; None where none is told.
@@ -56,11 +57,17 @@ def answer(runs: Runs, main: Main | None = None) -> dict[str, Any] | None:
     return {
         "rows": main.rows,
         "other_seeds": main.other_seeds,
+        "ends": {row.budget: seeds_and_images(row) for row in main.rows if is_small(row)},
         "least_p": least_p(study) if any(row.is_tested for row in main.rows) else None,
         "plain": [row for row in against_scratch if row.arm is PLAIN and row.is_tested],
         "longer": longer,
         "times": {row.budget: times_longer(costs.get(row.budget)) for row in longer},
     }
+
+
+def is_small(row: Compared) -> bool:
+    """Whether the estimated difference is less than what matters."""
+    return row.is_tested and abs(row.judged.difference.mean) < MARGIN
 
 
 def times_longer(costs: dict[str, Any] | None) -> float | None:
@@ -157,13 +164,19 @@ def primary_rows(main: Main, primary: Block) -> list[dict[str, Any]]:
     ]
 
 
+def seeds_and_images(row: Compared) -> tuple[float, float]:
+    """The difference's 95 % interval over other seeds and other test images."""
+    arms = (row.pairs.control, row.pairs.treated)
+    correct = [np.stack([run.correct for run in runs]) for runs in arms]
+    return bootstrap_seeds_and_images(*correct, resamples=RESAMPLES)
+
+
 def beside(row: Compared) -> dict[str, Any]:
     """The interval over other seeds and images, and calibration of both arms."""
     arms = (row.pairs.control, row.pairs.treated)
-    correct = [np.stack([run.correct for run in runs]) for runs in arms]
     return {
         "row": row,
-        "interval": bootstrap_seeds_and_images(*correct, resamples=RESAMPLES),
+        "interval": seeds_and_images(row),
         "loss": [float(np.mean([run.metrics.test.loss for run in runs])) for runs in arms],
         "ece": [float(np.mean([ece(run) for run in runs])) for runs in arms],
     }

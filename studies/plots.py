@@ -25,11 +25,12 @@ FEWEST_FOR_A_BAR = 3  # values
 SIDE_BY_SIDE = 3  # panels: more would make the text too small on a page
 # Baselines without a network, in the order of their names.
 CLASSICAL = (("#009E73", "^"), ("#E69F00", "v"), (PURPLE, "D"), ("#56B4E9", "P"))
-OBJECTIVES = ("plain", "pixels", "normalised", "+ HOG")  # of the factorial; all but plain mask
+OBJECTIVES = ("plain", "masked,\npixels", "masked,\nnormalised", "masked, norm.\n+ HOG")
 SKIPS = (
-    ("without skips", "#009E73", "^", grid.WITHOUT_SKIPS),
-    ("with skips", PURPLE, "D", grid.WITH_SKIPS),
+    ("no skips", "black", "^", grid.WITHOUT_SKIPS),
+    ("with skips", VERMILION, "D", grid.WITH_SKIPS),
 )
+SMALL = 0.01  # the largest label budget whose gains are drawn on the scale of large ones
 
 
 def draw_study(runs: Runs, img_dir: Path) -> None:
@@ -111,23 +112,36 @@ def plot_band(axes: Axes, budgets: list[float], values: list[list[float]], style
 
 
 def draw_gain(rows: list[Compared], path: Path) -> None:
-    """Pretrained minus from scratch: a dot a seed, mean and 95 % interval, and the margin."""
-    with picture(path, 3.8) as ((axes,),):
-        axes.axhspan(-100 * MARGIN, 100 * MARGIN, color=GREY, alpha=0.3, linewidth=0)
-        axes.axhline(0, color="black", linewidth=0.8)
-        for row in rows:
-            share, d = 100 * row.budget, row.judged.difference
-            spread = np.linspace(0.9, 1.11, d.n) if d.n > 1 else np.ones(1)
-            dots = 100 * np.array(row.differences)
-            axes.plot(share * spread, dots, "o", color=VERMILION, alpha=0.5, markersize=4)
-            if d.low is not None:
-                axes.plot([share] * 2, [100 * d.low, 100 * d.high], color="black", linewidth=1.5)
-            axes.plot(share, 100 * d.mean, "_", color="black", markersize=16, markeredgewidth=2)
-        budget_axis(axes, [row.budget for row in rows])
-        axes.set_ylabel("pretrained minus from scratch, points")
-        axes.set_title(
-            f"a dot a seed; black: mean and 95 % interval; grey: ±{100 * MARGIN:g} points"
+    """Pretrained minus from scratch, at few labels and at many, whose gains differ in size."""
+    parts = (
+        [row for row in rows if row.budget <= SMALL],
+        [row for row in rows if row.budget > SMALL],
+    )
+    parts = [part for part in parts if part]
+    with picture(path, 3.8, columns=len(parts)) as (row,):
+        for axes, part in zip(row, parts, strict=True):
+            plot_gain(axes, part)
+        row[0].set_ylabel("pretrained minus from scratch, points")
+        scales = "; the panels differ in scale" if len(parts) > 1 else ""
+        axes.figure.suptitle(
+            f"a dot a seed; black: mean and 95 % interval; grey: ±{100 * MARGIN:g} points{scales}",
+            fontsize=10,
         )
+
+
+def plot_gain(axes: Axes, rows: list[Compared]) -> None:
+    """A dot a seed, mean and 95 % interval, and the margin."""
+    axes.axhspan(-100 * MARGIN, 100 * MARGIN, color=GREY, alpha=0.3, linewidth=0)
+    axes.axhline(0, color="black", linewidth=0.8)
+    for row in rows:
+        share, d = 100 * row.budget, row.judged.difference
+        spread = np.linspace(0.9, 1.11, d.n) if d.n > 1 else np.ones(1)
+        dots = 100 * np.array(row.differences)
+        axes.plot(share * spread, dots, "o", color=VERMILION, alpha=0.5, markersize=4)
+        if d.low is not None:
+            axes.plot([share] * 2, [100 * d.low, 100 * d.high], color="black", linewidth=1.5)
+        axes.plot(share, 100 * d.mean, "_", color="black", markersize=16, markeredgewidth=2)
+    budget_axis(axes, [row.budget for row in rows])
 
 
 def draw_class_differences(rows: list[Compared], path: Path) -> None:
@@ -224,7 +238,7 @@ def plot_baselines(axes: Axes, baselines: list[dict[str, Any]], budget: float) -
             if each["baseline"].label_fraction == budget:
                 mean, half = mean_and_half(each["accuracies"])
                 minutes = each["baseline"].core_seconds / 60
-                axes.errorbar(minutes, mean, half, capsize=2, **style)
+                axes.errorbar(minutes, mean, half, capsize=2, **style | {"linestyle": "none"})
 
 
 def draw_factorial(runs: Runs, block: Block, path: Path) -> None:

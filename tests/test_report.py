@@ -38,7 +38,7 @@ from plot import NEW_README, PARTS, Pages, page_texts, parse_args
 from plot import main as plot
 from recipes import AutoencoderRecipe
 from report.galleries import confidence, draw_galleries, draw_images
-from report.markdown import cell, insert, mean_sd, p, points
+from report.markdown import cell, ends, insert, mean_sd, p, points
 from report.networks import alexnet_size, autoencoder_size
 from report.pages import check, write_page
 from report.pairs import Pairs
@@ -176,15 +176,15 @@ def test_six_pairs_with_a_clear_difference_are_a_claim(runs_dir):
     six_pairs(runs_dir.with_name("harm"), lambda seed: 20, lambda seed: 30 + seed)
     harm = parts_of(runs_dir.with_name("harm"))["answer"]
     assert "**Pretraining harms at 100 % (−6.25)" in harm
-    assert "from scratch reaches 90.00 ± 0.00 % at 100 % (1.5 times)." in harm
-    assert "Pretrained minus this: −6.25 (6 seeds, harms)." in harm
+    longer = "is −6.25 at 100 % (90.00 ± 0.00 %, 1.5 times the time, harms). In brackets: the"
+    assert f"from scratch with more epochs instead {longer}" in harm
 
 
 def test_six_pairs_without_one_are_none(runs_dir):
     six_pairs(runs_dir, lambda seed: (20, 30)[seed % 2], lambda seed: (30, 20)[seed % 2])
     parts = parts_of(runs_dir)
     assert "**Whether it helps is undecided at 100 % (+0.00)" in parts["answer"]
-    assert "after Holm's correction: undecided: all." in parts["experiment"]
+    assert "after Holm's correction (margin: 0.25 points): undecided: all." in parts["experiment"]
 
 
 def test_equal_arms_are_equivalent(runs_dir):
@@ -367,6 +367,7 @@ def test_a_damaged_run_is_named(runs_dir, fails, damage):
 def test_figures_are_spelled():
     assert [points(x) for x in (0.01575, -0.0001, -0.00001)] == ["+1.57", "−0.01", "+0.00"]
     assert [p(x) for x in (0.0004, 0.001, 0.5)] == ["<0.001", "0.001", "0.500"]
+    assert ends((-0.00001, 0.00001)) == "−0.00 to +0.00"  # 0 lies within
     assert mean_sd([0.5]) == "0.5000"
     assert mean_sd([0.5, 0.7], 1, 100) == "60.0 ± 14.1"
     assert mean_sd([0.5, None]) == "–"

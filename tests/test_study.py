@@ -722,8 +722,8 @@ def test_the_answer_tells_what_longer_training_gives_wherever_it_ran(tmp_path):
     (longer,) = answer(find_runs(tmp_path))["longer"]
     assert (longer.budget, longer.scratch, longer.pretrained) == (1.0, [0.9], [0.85])
     page = study_page(find_runs(tmp_path), "img")
-    assert "instead of pretraining, the network from scratch reaches 90.00 % at 100 %." in page
-    assert "Pretrained minus this: −5.00 (1 seed of 10).\n" in page
+    assert "is −5.00 at 100 % (90.00 %, 1 of 10 seeds). In brackets: the accuracy" in page
+    assert "from scratch.\n" in page  # no time, which a card's runs do not tell
     assert "| 1 of 10 | −5.00 | – | – | – | – | incomplete |" in page
 
 
