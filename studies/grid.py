@@ -61,14 +61,16 @@ ERASING = {"random_erasing": 0.25}
 ERASED = Arm("pretrained, random erasing", ERASING, {})
 ERASED_SCRATCH = Arm("from scratch, random erasing", ERASING)
 AUXILIARY_SCRATCH, AUXILIARY = (
-    tuple(
-        Arm(
+    {
+        weight: Arm(
             f"{start}, auxiliary loss with weight {weight}", {"auxiliary_loss": weight}, pretraining
         )
         for weight in (0.1, 1.0, 3.0, 10.0)
-    )
+    }
     for start, pretraining in (("from scratch", None), ("pretrained", {}))
 )
+# Each arm with the weight that was best there on validation, on average over the label budgets.
+JOINT_SCRATCH, JOINT_PRETRAINED = AUXILIARY_SCRATCH[10.0], AUXILIARY[1.0]
 
 
 def wider(width: float) -> tuple[Arm, Arm]:
@@ -161,6 +163,20 @@ def protocol_blocks(round_: Round, extent: Extent) -> tuple[Block, ...]:
             (((LONGER, SCRATCH), (PRETRAINED, LONGER)),),
         ),
         Block(
+            "auxiliary",
+            "Does reconstruction as an auxiliary loss help fine-tuning?",
+            round_,
+            round_.cells((JOINT_PRETRAINED,), dict.fromkeys(small, extent.seeds), extent.first),
+            (((JOINT_PRETRAINED, PRETRAINED), (JOINT_PRETRAINED, SCRATCH)),),
+        ),
+        Block(
+            "joint",
+            "And with the auxiliary loss, but without pretraining?",
+            round_,
+            round_.cells((JOINT_SCRATCH,), dict.fromkeys(small, extent.seeds), extent.first),
+            (((JOINT_SCRATCH, SCRATCH), (JOINT_PRETRAINED, JOINT_SCRATCH)),),
+        ),
+        Block(
             "wide",
             "Does it hold for wider nets?",
             round_,
@@ -231,8 +247,8 @@ AGAIN_BLOCK = Block(
 )
 # What else was tried, at the best of what was searched.
 TRIED = (
-    *(SCRATCH, ERASED_SCRATCH, *AUXILIARY_SCRATCH),
-    *(EARLIER, NORMALISED, PRETRAINED, WIDE_DECODER, ERASED, *AUXILIARY),
+    *(SCRATCH, ERASED_SCRATCH, *AUXILIARY_SCRATCH.values()),
+    *(EARLIER, NORMALISED, PRETRAINED, WIDE_DECODER, ERASED, *AUXILIARY.values()),
 )
 FASHION_TRIED = Round({"validations": 1, **NO_TEST}, steps(PROTOCOL))
 TRIED_BLOCK = Block(
