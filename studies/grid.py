@@ -162,20 +162,7 @@ def protocol_blocks(round_: Round, extent: Extent) -> tuple[Block, ...]:
             round_.cells((LONGER,), dict.fromkeys(extent.costly, extent.seeds), extent.first),
             (((LONGER, SCRATCH), (PRETRAINED, LONGER)),),
         ),
-        Block(
-            "auxiliary",
-            "Does reconstruction as an auxiliary loss help fine-tuning?",
-            round_,
-            round_.cells((JOINT_PRETRAINED,), dict.fromkeys(small, extent.seeds), extent.first),
-            (((JOINT_PRETRAINED, PRETRAINED), (JOINT_PRETRAINED, SCRATCH)),),
-        ),
-        Block(
-            "joint",
-            "And with the auxiliary loss, but without pretraining?",
-            round_,
-            round_.cells((JOINT_SCRATCH,), dict.fromkeys(small, extent.seeds), extent.first),
-            (((JOINT_SCRATCH, SCRATCH), (JOINT_PRETRAINED, JOINT_SCRATCH)),),
-        ),
+        *auxiliary_blocks(round_, extent),
         Block(
             "wide",
             "Does it hold for wider nets?",
@@ -221,6 +208,25 @@ def pretraining_blocks(
             families or (tuple((arm, PRETRAINED) for arm in arms),),
         )
         for name, (question, arms, seeds, families) in questions.items()
+    )
+
+
+def auxiliary_blocks(round_: Round, extent: Extent) -> tuple[Block, ...]:
+    """Reconstruction beside classification, with pretraining and instead of it."""
+    questions = {
+        "auxiliary": (
+            "Does reconstruction as an auxiliary loss help fine-tuning?",
+            ((JOINT_PRETRAINED, PRETRAINED), (JOINT_PRETRAINED, SCRATCH)),
+        ),
+        "joint": (
+            "And with the auxiliary loss, but without pretraining?",
+            ((JOINT_SCRATCH, SCRATCH), (JOINT_PRETRAINED, JOINT_SCRATCH)),
+        ),
+    }
+    seeds = dict.fromkeys(extent.small, extent.seeds)
+    return tuple(
+        Block(name, question, round_, round_.cells((family[0][0],), seeds, extent.first), (family,))
+        for name, (question, family) in questions.items()
     )
 
 

@@ -751,6 +751,22 @@ def test_a_factorials_means_are_over_the_same_seeds(tmp_path):
     assert (tmp_path / "factorial.png").exists()
 
 
+def test_pairs_that_are_all_of_two_machines_are_said_to_be(tmp_path):
+    """Arm and machine cannot be told apart there."""
+    block = FASHION.block("auxiliary")
+    cell = block.cells[0]
+    elsewhere = replace(ENVIRONMENT, processor="another")
+    for seed, there in ((10, elsewhere), (11, elsewhere)):
+        write_run(tmp_path, cell.setup(seed), environment=there)
+        write_run(tmp_path, block.cell(PRETRAINED, cell.budget).setup(seed))
+    page = study_page(find_runs(tmp_path), "img")
+    assert "In each of the 2 pairs the two runs are of different machines" in page
+    write_run(tmp_path, cell.setup(12))
+    write_run(tmp_path, block.cell(PRETRAINED, cell.budget).setup(12))
+    page = study_page(find_runs(tmp_path), "img")
+    assert "Of 3 pairs, 2 have their two runs from different machines." in page
+
+
 def test_what_else_was_tried_is_told_by_validation(tmp_path):
     block = FASHION.block("tried")
     searched = [cell for cell in block.cells if cell.arm in (SCRATCH, EARLIER)]
