@@ -92,7 +92,7 @@ def draw_race(race: TimeToAccuracy, path: Path) -> None:
         axes.set_xlabel("seconds of training")
         axes.set_ylabel("validation accuracy, %")
         axes.set_title(
-            "a point is the end of a run (this project) or of an epoch; black: the goals"
+            "mean over seeds; this project: ends of runs, others: of epochs; black: the goals"
         )
         axes.legend(loc="lower right")
 

@@ -65,8 +65,9 @@ def readme_parts(
             test accuracies of the paired seeds), `judged` (`metrics.Judged`, corrected for the
             family that the rows are) and `is_tested` (whether there are pairs enough); and
             `other_seeds`, whether their seeds are not the protocol's; `longer`, such rows whose
-            `scratch` had more epochs, and `times` the compute, by `budget`; `least_p`, what a
-            corrected p can be at least. None without a pair.
+            `scratch` had more epochs, and `times` the compute, by `budget`; `ends`, by
+            `budget`, the interval over seeds and images of a gain too small to matter; `least_p`,
+            what a corrected p can be at least. None without a pair.
         img_dir: the pictures' folder, as seen from README.
     """
     job = main_job(runs, seeds)

@@ -66,8 +66,9 @@ def answer(runs: Runs, main: Main | None = None) -> dict[str, Any] | None:
 
 
 def is_small(row: Compared) -> bool:
-    """Whether the estimated difference is less than what matters."""
-    return row.is_tested and abs(row.judged.difference.mean) < MARGIN
+    """Whether it helps or harms by less than what matters."""
+    judged = row.judged
+    return judged.verdict in ("helps", "harms") and abs(judged.difference.mean) < MARGIN
 
 
 def times_longer(costs: dict[str, Any] | None) -> float | None:

@@ -99,7 +99,7 @@ def answer_of(runs) -> dict:
         planned=MIN_PAIRS,
     )
     beside = {"plain": [row], "longer": [row], "times": {1.0: 1.5}}
-    return {"rows": [row], "other_seeds": False, "least_p": 2 / 2**6, **beside}
+    return {"rows": [row], "other_seeds": False, "ends": {}, "least_p": 2 / 2**6, **beside}
 
 
 def parts_of(runs_dir) -> dict[str, str]:
@@ -185,6 +185,14 @@ def test_six_pairs_without_one_are_none(runs_dir):
     parts = parts_of(runs_dir)
     assert "**Whether it helps is undecided at 100 % (+0.00)" in parts["answer"]
     assert "after Holm's correction (margin: 0.25 points): undecided: all." in parts["experiment"]
+
+
+def test_a_small_gain_is_told_with_its_interval_over_seeds_and_images(runs_dir):
+    six_pairs(runs_dir, lambda seed: 30 + seed, lambda seed: 20)
+    runs = find_runs(runs_dir)
+    answer = answer_of(runs) | {"ends": {1.0: (-0.00001, 0.004)}}
+    text = readme_parts(runs, (), answer, "img")["answer"]
+    assert "direction: at 100 % (−0.00 to +0.40) the estimated difference is below 0.25" in text
 
 
 def test_equal_arms_are_equivalent(runs_dir):
