@@ -89,8 +89,9 @@ def page_texts(runs, measured, pages: Pages) -> dict[Path, str]:
     from report.pages import read_page, with_line_ends_of
     from report.readme import readme_parts
     from report.table import results_csv
+    from studies.answer import answer
     from studies.comparisons import study_of
-    from studies.page import answer, study_page
+    from studies.page import study_page
 
     def img_from(page: Path) -> str:
         return quote(Path(os.path.relpath(pages.path("img_dir"), page.parent)).as_posix())

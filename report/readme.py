@@ -1,6 +1,7 @@
 """README's generated parts: the answer, the original experiment, the networks' sizes."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar, get_args
 
@@ -53,21 +54,61 @@ class Row(NamedTuple):
     difference: Difference | None
 
 
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What the study answers, as comparisons of two arms at one label budget each.
+
+    A comparison has `budget` (a share of the labels), `epochs`, `scratch` and `pretrained` (test
+    accuracies by paired seed of the control and of the arm), `judged` (`metrics.Judged`),
+    `is_tested` (whether it has pairs enough) and `planned` (how many it is to have).
+
+    Args:
+        rows: pretrained minus from scratch, one a label budget, corrected as one family.
+        other_seeds: whether their seeds are not the protocol's.
+        small: of `rows`, those too small to matter, with the interval over seeds and test images.
+        least_p: what a corrected p of `rows` can be at least; None where none is told.
+        plain: a plain autoencoder's encoder minus from scratch.
+        auxiliary: from scratch with the auxiliary loss minus without.
+        both: pretrained minus from scratch, both with the auxiliary loss.
+        longer: pretrained minus from scratch with more epochs, and what that takes, over
+            pretraining and fine-tuning; None: unknown.
+    """
+
+    rows: list[Any]
+    other_seeds: bool = False
+    small: Sequence[tuple[Any, tuple[float, float]]] = ()
+    least_p: float | None = None
+    plain: Sequence[Any] = ()
+    auxiliary: Sequence[Any] = ()
+    both: Sequence[Any] = ()
+    longer: Sequence[tuple[Any, float | None]] = ()
+
+    @property
+    def groups(self) -> dict[Verdict, list[Any]]:
+        return by_verdict((row, row.judged) for row in self.rows)
+
+    @property
+    def untested(self) -> list[Any]:
+        return [row for row in self.rows if not row.is_tested]
+
+    @property
+    def better_longer(self) -> list[Any]:
+        """Where more epochs from scratch are better and take no more than pretraining."""
+        return [
+            row
+            for row, times in self.longer
+            if times and times <= 1 and row.judged.verdict == "harms"
+        ]
+
+
 def readme_parts(
-    runs: Runs, seeds: Collection[int], answer: dict[str, Any] | None, img_dir: str
+    runs: Runs, seeds: Collection[int], answer: Answer | None, img_dir: str
 ) -> dict[str, str]:
     """Markdown for each pair of README's markers, by the markers' name.
 
     Args:
         seeds: the study's, which the main job's tables are of where it has any of them.
-        answer: what `studies.page.answer` gives for the first screen: `rows`, one a label budget,
-            each with `budget` (a share of the labels), `epochs`, `scratch` and `pretrained` (the
-            test accuracies of the paired seeds), `judged` (`metrics.Judged`, corrected for the
-            family that the rows are) and `is_tested` (whether there are pairs enough); and
-            `other_seeds`, whether their seeds are not the protocol's; `longer`, such rows whose
-            `scratch` had more epochs, and `times` the compute, by `budget`; `ends`, by
-            `budget`, the interval over seeds and images of a gain too small to matter; `least_p`,
-            what a corrected p can be at least. None without a pair.
+        answer: what `studies.answer` gives; None without a pair.
         img_dir: the pictures' folder, as seen from README.
     """
     job = main_job(runs, seeds)
@@ -76,7 +117,6 @@ def readme_parts(
         "report",
         "readme.md.j2",
         answer=answer,
-        groups=by_verdict((row, row.judged) for row in answer["rows"]) if answer else {},
         fewest=MIN_PAIRS,
         margin=MARGIN,
         significance=SIGNIFICANCE,

@@ -70,7 +70,7 @@ AUXILIARY_SCRATCH, AUXILIARY = (
     for start, pretraining in (("from scratch", None), ("pretrained", {}))
 )
 # Each arm with the weight that was best there on validation, on average over the label budgets.
-JOINT_SCRATCH, JOINT_PRETRAINED = AUXILIARY_SCRATCH[10.0], AUXILIARY[1.0]
+WITH_LOSS_SCRATCH, WITH_LOSS = AUXILIARY_SCRATCH[10.0], AUXILIARY[1.0]
 
 
 def wider(width: float) -> tuple[Arm, Arm]:
@@ -216,11 +216,11 @@ def auxiliary_blocks(round_: Round, extent: Extent) -> tuple[Block, ...]:
     questions = {
         "auxiliary": (
             "Does reconstruction as an auxiliary loss help fine-tuning?",
-            ((JOINT_PRETRAINED, PRETRAINED), (JOINT_PRETRAINED, SCRATCH)),
+            ((WITH_LOSS, PRETRAINED), (WITH_LOSS, SCRATCH)),
         ),
-        "joint": (
+        "auxiliary-scratch": (
             "And with the auxiliary loss, but without pretraining?",
-            ((JOINT_SCRATCH, SCRATCH), (JOINT_PRETRAINED, JOINT_SCRATCH)),
+            ((WITH_LOSS_SCRATCH, SCRATCH), (WITH_LOSS, WITH_LOSS_SCRATCH)),
         ),
     }
     seeds = dict.fromkeys(extent.small, extent.seeds)

@@ -1,4 +1,4 @@
-"""STUDY.md, and README's answer: values computed from finished runs, which a template says."""
+"""STUDY.md: values computed from finished runs, which a template says."""
 
 from collections import Counter
 from itertools import chain, groupby
@@ -10,7 +10,6 @@ from metrics import (
     MARGIN,
     MIN_PAIRS,
     SIGNIFICANCE,
-    bootstrap_seeds_and_images,
     calibration,
     holm,
     paired_difference,
@@ -19,63 +18,15 @@ from metrics import (
 from report.markdown import render
 from report.minutes import on_one_processor
 from report.pairs import QUICK
-from report.readme import by_verdict
 from report.runs import FinishedRun, Runs, class_accuracy, core_seconds
-from studies.cells import PRETRAINED, SCRATCH, Block, Study
-from studies.comparisons import Compared, Main, compare, main_comparison, study_of
+from studies.answer import answer, least_p, seeds_and_images
+from studies.cells import PRETRAINED, SCRATCH, Block
+from studies.comparisons import Compared, Main, main_comparison, study_of
 from studies.costs import USES, cost_rows
 from studies.extra import Extra, Probe, extra_of
-from studies.grid import LONGER, PLAIN
+from studies.grid import LONGER
 from studies.search import unsettled
 from studies.sections import ablation_rows, others_tried, round_1, search_tables, section
-
-RESAMPLES = 4_000  # of seeds and images
-
-
-def answer(runs: Runs, main: Main | None = None) -> dict[str, Any] | None:
-    """What README's first screen says; None without a pair.
-
-    `rows` are `Compared`, one a label budget; `other_seeds` says that theirs are not the
-    protocol's; `ends` has, by label budget, the interval of a small gain over other seeds and
-    images; `plain` are those of a plain autoencoder's encoder minus scratch, `longer` those of
-    pretrained minus scratch with more epochs, and `times` says by label budget what that takes,
-    over pretraining and fine-tuning; None: unknown. `least_p` is what a corrected p can be at
-    least; None where none is told.
-
-    Args:
-        main: the main comparison, where it is known by now.
-    """
-    main = main or main_comparison(runs)
-    if not main.rows:
-        return None
-    study = study_of(runs)
-    block = study.block("compute")
-    longer = [row for row in compare(runs, block, block.families[0]) if row.arm is PRETRAINED]
-    factorial = study.block("factorial")
-    against_scratch = compare(runs, factorial, factorial.families[1])
-    costs = {row["budget"]: row for row in cost_rows(runs, main.block)}
-    return {
-        "rows": main.rows,
-        "other_seeds": main.other_seeds,
-        "ends": {row.budget: seeds_and_images(row) for row in main.rows if is_small(row)},
-        "least_p": least_p(study) if any(row.is_tested for row in main.rows) else None,
-        "plain": [row for row in against_scratch if row.arm is PLAIN and row.is_tested],
-        "longer": longer,
-        "times": {row.budget: times_longer(costs.get(row.budget)) for row in longer},
-    }
-
-
-def is_small(row: Compared) -> bool:
-    """Whether it helps or harms by less than what matters."""
-    judged = row.judged
-    return judged.verdict in ("helps", "harms") and abs(judged.difference.mean) < MARGIN
-
-
-def times_longer(costs: dict[str, Any] | None) -> float | None:
-    """Of a row of `cost_rows`: what scratch with more epochs takes, over the pretrained arm."""
-    if not costs or not costs["more"]:
-        return None
-    return costs["more"].total / costs["pretrained"].total
 
 
 def study_page(runs: Runs, img_dir: str) -> str:
@@ -93,7 +44,6 @@ def study_page(runs: Runs, img_dir: str) -> str:
         img=img_dir,
         main=main,
         answer=answer(runs, main),
-        groups=by_verdict((row, row.judged) for row in main.rows),
         primary=primary_rows(main, study.blocks[0]),
         beside=[beside(row) for row in main.rows],
         least_p=least_p(study),
@@ -165,13 +115,6 @@ def primary_rows(main: Main, primary: Block) -> list[dict[str, Any]]:
     ]
 
 
-def seeds_and_images(row: Compared) -> tuple[float, float]:
-    """The difference's 95 % interval over other seeds and other test images."""
-    arms = (row.pairs.control, row.pairs.treated)
-    correct = [np.stack([run.correct for run in runs]) for runs in arms]
-    return bootstrap_seeds_and_images(*correct, resamples=RESAMPLES)
-
-
 def beside(row: Compared) -> dict[str, Any]:
     """The interval over other seeds and images, and calibration of both arms."""
     arms = (row.pairs.control, row.pairs.treated)
@@ -186,11 +129,6 @@ def beside(row: Compared) -> dict[str, Any]:
 def ece(run: FinishedRun) -> float:
     """Expected calibration error of the probabilities as the network gives them."""
     return calibration(run.predictions["probability"], run.correct).ece
-
-
-def least_p(study: Study) -> float:
-    """The least corrected p that a complete cell of the primary family can have."""
-    return min(1.0, len(study.protocol.budgets) * 2 / 2 ** len(study.seeds))
 
 
 def trend_of(main: Main):

@@ -23,6 +23,7 @@ from recipes import ENCODER, ClassifierRecipe, Machine, Setup
 from report.pairs import epochs_to
 from report.runs import core_seconds, find_runs
 from studies import first_round, grid
+from studies.answer import answer
 from studies.cells import EARLIER, PRETRAINED, SCRATCH, Arm, Block, Cell, Round, Study
 from studies.comparisons import compare
 from studies.costs import costs
@@ -37,7 +38,7 @@ from studies.first_round import (
 )
 from studies.grid import FASHION, STUDIES, TRIED_BLOCK
 from studies.jobs import Estimate, Job, Place, do, missing
-from studies.page import answer, study_page
+from studies.page import study_page
 from studies.plots import draw_study
 from studies.search import best, choice_by_few, search_block, trials
 from studies.sections import by_epochs, tried
@@ -511,14 +512,14 @@ def test_the_protocols_seeds_are_the_answer_as_soon_as_there_are_any(tmp_path):
     for arm in (SCRATCH, PRETRAINED):
         write_run(tmp_path, PRIMARY.cell(arm, 1.0).setup(4321))
     found = answer(find_runs(tmp_path))
-    assert found["other_seeds"]
-    assert [(row.budget, row.judged.verdict) for row in found["rows"]] == [(1.0, "undecided")]
+    assert found.other_seeds
+    assert [(row.budget, row.judged.verdict) for row in found.rows] == [(1.0, "undecided")]
     assert "other seeds" in study_page(find_runs(tmp_path), "img")
     write_pairs(tmp_path, 9, lambda seed: 20, 0.001, PRIMARY)
     write_pairs(tmp_path, 10, lambda seed: 20, 0.1, PRIMARY)
     found = answer(find_runs(tmp_path))
-    assert not found["other_seeds"]
-    incomplete, complete = found["rows"]
+    assert not found.other_seeds
+    incomplete, complete = found.rows
     assert (incomplete.budget, incomplete.judged.verdict) == (0.001, "undecided")
     # One of seven, of which the others count as p = 1.
     assert complete.judged.p == pytest.approx(7 * 2 / 2**10)
@@ -719,12 +720,28 @@ def test_the_answer_tells_what_longer_training_gives_wherever_it_ran(tmp_path):
     for arm, wrong in ((SCRATCH, 40), (PRETRAINED, 30), (grid.LONGER, 20)):
         cell = PRIMARY.cell(arm, 1.0)
         write_run(tmp_path, cell.setup(10), first_images_wrong(wrong), environment=card)
-    (longer,) = answer(find_runs(tmp_path))["longer"]
+    ((longer, times),) = answer(find_runs(tmp_path)).longer
+    assert times is None
     assert (longer.budget, longer.scratch, longer.pretrained) == (1.0, [0.9], [0.85])
     page = study_page(find_runs(tmp_path), "img")
     assert "is −5.00 at 100 % (90.00 %, 1 of 10 seeds). In brackets: the accuracy" in page
     assert "from scratch.\n" in page  # no time, which a card's runs do not tell
     assert "| 1 of 10 | −5.00 | – | – | – | – | incomplete |" in page
+
+
+def test_the_answer_tells_what_the_auxiliary_loss_gives_without_pretraining(tmp_path):
+    block = FASHION.block("auxiliary-scratch")
+    wrong = {SCRATCH: 40, PRETRAINED: 35, grid.WITH_LOSS_SCRATCH: 30, grid.WITH_LOSS: 10}
+    for seed in range(10, 20):
+        told = answer(find_runs(tmp_path))
+        assert not told or not (told.auxiliary or told.both)
+        for arm, images in wrong.items():
+            cell = block.cell(arm, 0.01)
+            write_run(tmp_path, cell.setup(seed), first_images_wrong(images + seed % 2))
+    told = answer(find_runs(tmp_path))
+    ((alone,), (both,)) = told.auxiliary, told.both
+    assert (alone.judged.difference.mean, alone.judged.verdict) == (pytest.approx(0.05), "helps")
+    assert (both.judged.difference.mean, both.judged.verdict) == (pytest.approx(0.1), "helps")
 
 
 def test_what_is_decided_is_told_in_words(tmp_path):
