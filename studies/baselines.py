@@ -15,9 +15,11 @@ from torch import Tensor
 
 CELLS = (4, 7)  # of HOG, pixels a side: 7x7 and 4x4 cells
 MEAN = 2  # pixels a side of the cells whose mean grey counts: 14x14
-# A support vector machine's time grows with the square of its images: at 55,000, all settings
-# and seeds would take hours for each baseline.
+# A support vector machine's time grows with the square of its images: with 55,000, one fit takes
+# most of an hour. So its settings are searched with no more than these, and with more images it
+# has only so many seeds.
 SVM_IMAGES = 6_000
+SEEDS_UNSEARCHED = 3
 STEPS = 300  # of logistic regression's solver; to end early keeps weights small, as C does
 
 Options = dict[str, float]
@@ -86,14 +88,15 @@ class Baseline:
     Args:
         parts: names in FEATURES, side by side.
         classifier: takes one setting of the grid.
-        most_images: to learn from; label budgets with more are left out.
+        most_searched: images to learn from, up to which settings are searched; with more, the
+            setting is kept that was best at the largest label budget that has no more.
     """
 
     name: str
     parts: tuple[str, ...]
     classifier: Callable[..., ClassifierMixin]
     grid: dict[str, tuple[float, ...]]
-    most_images: int = 60_000
+    most_searched: int = 60_000
 
     def settings(self) -> list[Options]:
         return list(ParameterGrid(self.grid))

@@ -2,6 +2,7 @@
 
 At each budget one rule chooses what a baseline is told: of a small grid, the setting with the
 highest mean accuracy on the validation images of the search's seeds. The test set is read after.
+Where a baseline would take too long for that, it keeps the setting of a smaller budget.
 """
 
 import warnings
@@ -16,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from data import ImageSet
-from studies.baselines import BASELINES, Baseline, Features, Options
+from studies.baselines import BASELINES, SEEDS_UNSEARCHED, Baseline, Features, Options
 from studies.extra import CLASSICAL, Budget, BySeed, Classical, Name
 from studies.grid import Study
 from studies.scores import ScoreFile, labelled_and_valid
@@ -57,14 +58,13 @@ def run_classical(
     Raises:
         UserError: a kept file is damaged, or a budget leaves a class without an image.
     """
-    measured = Measurement(dataset, runs_dir)
+    measured = Measurement(dataset, runs_dir, study)
     with threadpool_limits(threads), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         for budget in sorted(budgets or study.protocol.budgets):
             for baseline in BASELINES:
                 for seed in measured.missing(baseline, budget, study.seeds[:seeds]):
-                    options = measured.choose(baseline, budget, study.search_seeds)
-                    accuracy = measured.test(baseline, budget, seed, options)
+                    accuracy = measured.test(baseline, budget, seed)
                     say(
                         f"{baseline.name}, {100 * budget:g} % of the labels, seed {seed}: test "
                         f"accuracy {accuracy:.4f}"
@@ -74,28 +74,41 @@ def run_classical(
 class Measurement:
     """The baselines on one data set, and the two files of what is known of them."""
 
-    def __init__(self, dataset: ImageSet, runs_dir: str | Path):
+    def __init__(self, dataset: ImageSet, runs_dir: str | Path, study: Study):
         self.dataset = dataset
+        self.study = study
         self.train, self.test_set = Features(dataset.train_images), Features(dataset.test_images)
         self.results = ScoreFile(Path(runs_dir) / CLASSICAL, Classical, "test_accuracy")
         self.trials = ScoreFile(Path(runs_dir) / TRIALS, Trial, "valid_accuracy")
 
     def missing(self, baseline: Baseline, budget: float, seeds: tuple[int, ...]) -> list[int]:
-        """The seeds that are still to be measured; none where the images are too many."""
-        if len(labelled_and_valid(self.dataset, 0, budget)[0]) > baseline.most_images:
-            return []
+        """The seeds that are still to be measured; only a few where a fit takes long."""
         known = self.results.scores(name=baseline.name, label_fraction=budget)
+        if self.searched_at(baseline, budget) != budget:
+            seeds = seeds[:SEEDS_UNSEARCHED]
         return [seed for seed in seeds if seed not in known]
 
-    def choose(self, baseline: Baseline, budget: float, seeds: tuple[int, ...]) -> Options:
-        """The best setting on these seeds' validation images; what was not tried yet is tried."""
+    def searched_at(self, baseline: Baseline, budget: float) -> float:
+        """The label budget at which the setting is searched: the largest with few enough images."""
+
+        def is_quick(budget: float) -> bool:
+            return len(labelled_and_valid(self.dataset, 0, budget)[0]) <= baseline.most_searched
+
+        smaller = [each for each in self.study.protocol.budgets if each < budget]
+        return next(filter(is_quick, sorted([*smaller, budget], reverse=True)), budget)
+
+    def choose(self, baseline: Baseline, budget: float) -> Options:
+        """The best setting on validation images, at a budget where settings are searched.
+
+        What was not tried yet is tried.
+        """
 
         def total(options: Options) -> float:
             facts = {"name": baseline.name, "label_fraction": budget, "options": options}
-            for seed in seeds:
+            for seed in self.study.search_seeds:
                 if seed not in self.trials.scores(**facts):
                     self.trials.add(seed, self.valid(baseline, budget, seed, options), facts)
-            return sum(self.trials.scores(**facts)[seed] for seed in seeds)
+            return sum(self.trials.scores(**facts)[seed] for seed in self.study.search_seeds)
 
         return max(baseline.settings(), key=total)  # the first of equals
 
@@ -106,8 +119,10 @@ class Measurement:
         rows = self.train.rows(baseline.parts, valid)
         return float(model.score(rows, self.dataset.train_labels[valid].numpy()))
 
-    def test(self, baseline: Baseline, budget: float, seed: int, options: Options) -> float:
+    def test(self, baseline: Baseline, budget: float, seed: int) -> float:
         """Accuracy on the test images, in [0, 1]; it is written with what it cost."""
+        searched = self.searched_at(baseline, budget)
+        options = self.choose(baseline, searched)
         labelled, _ = labelled_and_valid(self.dataset, seed, budget)
         self.train.rows(baseline.parts, labelled)  # computed by now, for all images
         rows = self.test_set.rows(baseline.parts, slice(None))
@@ -119,7 +134,11 @@ class Measurement:
             seconds += len(labelled) * self.train.seconds[name]
             seconds += len(rows) * self.test_set.seconds[name]
         facts = {"name": baseline.name, "label_fraction": budget}
-        self.results.add(seed, accuracy, facts, core_seconds=self.mean_cost(facts, seconds))
+        more = {
+            "core_seconds": self.mean_cost(facts, seconds),
+            "settings_of": searched if searched != budget else None,
+        }
+        self.results.add(seed, accuracy, facts, **more)
         return accuracy
 
     def mean_cost(self, facts: dict[str, object], seconds: float) -> float:

@@ -16,6 +16,7 @@ from harness.files import shown
 from harness.weights import fill
 from models import Encoder
 from recipes import ENCODER, MODEL, AutoencoderRecipe, ClassifierRecipe, Setup
+from studies.extra import RANDOM, TRAINED
 from studies.grid import (
     NO_SKIPS,
     NORMALISED,
@@ -28,7 +29,6 @@ from studies.grid import (
 )
 from training import evaluation_batches
 
-RANDOM, TRAINED = "random", "trained on all labels"
 PRETRAININGS = {
     "plain": PLAIN,
     "plain, no skips": PLAIN_NO_SKIPS,

@@ -13,24 +13,27 @@ from metrics import Share
 from report.runs import Runs
 
 CLASSICAL, PROBES = "classical.json", "probes.json"
+RANDOM, TRAINED = "random", "trained on all labels"  # probed encoders without pretraining
 TSNE_FILE = "tsne.npz"  # positions by encoder (n, 2), labels (n,)
 Name = Annotated[str, Meta(min_length=1, max_length=100)]
 BySeed = Annotated[dict[int, Share], Meta(min_length=1)]
 Budget = Annotated[float, Meta(gt=0, le=1)]
 
 
-class Classical(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Classical(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """One baseline without a network at one label budget, on the splits of the study's seeds.
 
     Args:
         test_accuracy: by seed, in [0, 1].
         core_seconds: of fitting and predicting, the mean over seeds.
+        settings_of: the label budget that its setting was chosen at; None: its own.
     """
 
     name: Name
     label_fraction: Budget
     test_accuracy: BySeed
     core_seconds: Annotated[float, Meta(ge=0)]
+    settings_of: Budget | None = None
 
 
 class Probe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -23,7 +23,7 @@ from studies.answer import answer, least_p, seeds_and_images
 from studies.cells import PRETRAINED, SCRATCH, Block
 from studies.comparisons import Compared, Main, main_comparison, study_of
 from studies.costs import USES, cost_rows
-from studies.extra import Extra, Probe, extra_of
+from studies.extra import RANDOM, TRAINED, Classical, Extra, Probe, extra_of
 from studies.grid import LONGER
 from studies.search import unsettled
 from studies.sections import ablation_rows, others_tried, round_1, search_tables, section
@@ -56,8 +56,10 @@ def study_page(runs: Runs, img_dir: str) -> str:
         longer_passes=LONGER.passes,
         classical=classical,
         above_scratch=above_scratch(classical),
+        kept_settings=kept_settings(classical),
         without_classical=without_classical(main, extra),
         probes=probe_table(extra.probes),
+        probe_gains=probe_gains(extra.probes),
         has_tsne=extra.has_tsne,
         exploratory=[
             section(runs, block) for block in study.blocks[1:] if block.round is study.protocol
@@ -198,6 +200,13 @@ def above_scratch(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for row in best if np.mean(row["accuracies"]) > np.mean(row["scratch"])]
 
 
+def kept_settings(rows: list[dict[str, Any]]) -> list[tuple[str, list[Classical]]]:
+    """By name, the baselines that kept a smaller label budget's setting."""
+    kept = [row["baseline"] for row in rows if row["baseline"].settings_of]
+    kept.sort(key=lambda baseline: baseline.name)
+    return [(name, list(own)) for name, own in groupby(kept, key=lambda each: each.name)]
+
+
 def without_classical(main: Main, extra: Extra) -> list[float]:
     """The label budgets at which no baseline was measured."""
     measured = {row.label_fraction for row in extra.classical}
@@ -227,6 +236,26 @@ def probe_table(probes: tuple[Probe, ...]) -> dict[str, Any] | None:
         "columns": columns,
         "rows": [(*of, [found[of].get(c, []) for c in columns]) for of in sorted(found, key=order)],
     }
+
+
+def probe_gains(probes: tuple[Probe, ...]) -> list[tuple[str, list[tuple[str, float, float]]]]:
+    """By pretrained encoder, how far its last stage's maps are above the random encoder's.
+
+    Returns:
+        for each encoder, probe, label budget and the difference of the means over seeds.
+    """
+    last = [row for row in probes if row.stage == probes[-1].stage]
+    means = {
+        (row.encoder, row.probe, row.label_fraction): float(
+            np.mean(list(row.test_accuracy.values()))
+        )
+        for row in last
+    }
+    found: dict[str, list[tuple[str, float, float]]] = {}
+    for (encoder, *where), mean in means.items():
+        if encoder not in (RANDOM, TRAINED) and (RANDOM, *where) in means:
+            found.setdefault(encoder, []).append((*where, mean - means[RANDOM, *where]))
+    return list(found.items())
 
 
 def class_table(main: Main) -> dict[str, Any] | None:

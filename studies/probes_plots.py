@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from harness.files import read_arrays, shown
 from report.plots import picture
-from studies.extra import TSNE_FILE
+from studies.extra import RANDOM, TRAINED, TSNE_FILE
 
 TSNE_ENCODERS = {  # array: encoder
-    "random": "random",
+    "random": RANDOM,
     "pretrained": "masked, normalised + HOG",
-    "trained": "trained on all labels",
+    "trained": TRAINED,
 }
 
 
@@ -49,6 +49,7 @@ def draw_tsne(maps: dict[str, NDArray], labels: NDArray, classes: list[str], pat
             axes.set_title(shown(name))
             axes.set_xticks([])
             axes.set_yticks([])
+        panels[0].figure.suptitle(f"the same {len(labels):,} test images in each")
         handles, names = panels[0].get_legend_handles_labels()
         panels[0].figure.legend(
             handles, names, loc="outside lower center", ncols=5, markerscale=3, frameon=False

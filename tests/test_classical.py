@@ -137,7 +137,8 @@ def test_the_best_on_validation_is_chosen(tmp_path, winner):
         for k, options in enumerate(baseline.settings())
     ]
     write_json(tmp_path / TRIALS, kept)
-    chosen = Measurement(FEW, tmp_path).choose(baseline, 1.0, (100, 101))
+    study = replace(STUDY, search_seeds=(100, 101))
+    chosen = Measurement(FEW, tmp_path, study).choose(baseline, 1.0)
     assert chosen == baseline.settings()[winner]
 
 
@@ -145,14 +146,23 @@ def test_only_what_was_not_tried_is_tried(measured, tmp_path):
     trials = read_json(measured / TRIALS, list[Trial])
     marked = [changed(trial, valid_accuracy={100: 0.123}) for trial in trials[1:]]
     write_json(tmp_path / TRIALS, marked)
-    Measurement(FEW, tmp_path).choose(BASELINES[0], 1.0, STUDY.search_seeds)
+    Measurement(FEW, tmp_path, STUDY).choose(BASELINES[0], 1.0)
     assert read_json(tmp_path / TRIALS, list[Trial]) == [*marked, trials[0]]
 
 
-def test_a_budget_with_too_many_images_is_left_out(tmp_path):
-    measurement = Measurement(FEW, tmp_path)
-    assert measurement.missing(replace(BASELINES[2], most_images=219), 1.0, (0, 7)) == []
-    assert measurement.missing(replace(BASELINES[2], most_images=220), 1.0, (0, 7)) == [0, 7]
+def test_with_too_many_images_the_setting_of_a_smaller_budget_is_kept(tmp_path):
+    """Of the budgets 1, 10 and 100 % (220 images), on fewer seeds."""
+    measurement = Measurement(FEW, tmp_path, STUDY)
+    slow, quick = (replace(BASELINES[2], most_searched=images) for images in (219, 220))
+    assert [measurement.searched_at(each, 1.0) for each in (slow, quick)] == [0.1, 1.0]
+    assert measurement.missing(slow, 1.0, (0, 7, 8, 9)) == [0, 7, 8]
+    assert measurement.missing(quick, 1.0, (0, 7, 8, 9)) == [0, 7, 8, 9]
+    measurement.test(slow, 1.0, 7)
+    assert measurement.missing(slow, 1.0, (0, 7, 8, 9)) == [0, 8]
+    tried = read_json(tmp_path / TRIALS, list[Trial])
+    assert {trial.label_fraction for trial in tried} == {0.1}
+    (row,) = read_extra(tmp_path).classical
+    assert (row.label_fraction, row.settings_of, list(row.test_accuracy)) == (1.0, 0.1, [7])
 
 
 def test_a_damaged_file_is_named(tmp_path):

@@ -27,7 +27,7 @@ from studies.answer import answer
 from studies.cells import EARLIER, PRETRAINED, SCRATCH, Arm, Block, Cell, Round, Study
 from studies.comparisons import compare
 from studies.costs import costs
-from studies.extra import CLASSICAL, PROBES
+from studies.extra import CLASSICAL, PROBES, TRAINED
 from studies.first_round import (
     ABLATION_BLOCK,
     EXTRA,
@@ -655,27 +655,32 @@ def test_the_search_is_told_trial_by_trial(tmp_path):
 def test_what_was_measured_beside_the_runs(tmp_path):
     write_pairs(tmp_path, 6, lambda seed: 20, 0.1, PRIMARY)
     classical = {"name": "HOG | SVM", "label_fraction": 0.1, "core_seconds": 3}
+    classical["settings_of"] = 0.03
     accuracies = {str(seed): 0.88 for seed in PRIMARY.cells[0].seeds[:6]}
     write_json(tmp_path / CLASSICAL, [classical | {"test_accuracy": accuracies}])
     probes = [
         {"encoder": encoder, "stage": "7x7", "probe": probe, "label_fraction": 0.01}
         | {"test_accuracy": {"10": accuracy, "11": accuracy + 0.02}}
         for encoder, probe, accuracy in (
-            ("trained", "linear probe", 0.8),
-            ("trained", "k-NN", 0.7),
+            (TRAINED, "linear probe", 0.8),
+            (TRAINED, "k-NN", 0.7),
             ("random", "linear probe", 0.6),
+            ("plain", "linear probe", 0.55),
         )
     ]
     write_json(tmp_path / PROBES, probes)
     page = study_page(find_runs(tmp_path), "img")
     assert "| HOG \\| SVM | 10 % | 88.00 ± 0.00 | 79.50 ± 0.45 | 6 | +2.00 |" in page
+    assert "*HOG \\| SVM*: too slow to search its setting at 10 %; it has the one of 3 %" in page
+    assert "last stage's maps, in points: *plain* −5.00 (linear probe, 1 %).\n" in page
     assert "above the network from scratch at 10 % (88.00 ± 0.00 against 79.50 ± 0.45)." in page
     assert (
         """
 | Label budget | Encoder | linear probe, 7x7 | k-NN, 7x7 | Seeds |
 | ---: | --- | ---: | ---: | ---: |
 | 1 % | random | 61.00 ± 1.41 | – | 2 |
-| 1 % | trained | 81.00 ± 1.41 | 71.00 ± 1.41 | 2 |
+| 1 % | plain | 56.00 ± 1.41 | – | 2 |
+| 1 % | trained on all labels | 81.00 ± 1.41 | 71.00 ± 1.41 | 2 |
 """
         in page
     )
