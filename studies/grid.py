@@ -232,8 +232,10 @@ def auxiliary_blocks(round_: Round, extent: Extent) -> tuple[Block, ...]:
 
 # ------------------------------------------------------------------ the two studies
 
-# A table of its own: what the protocol takes from the search must not change what was searched.
-SEARCHED = {0.001: (500, {}, {}), 0.003: (250, {}, {}), 0.01: (100, {}, {}), 0.03: (60, {}, {})}
+# Epochs to start from. A table of its own: what the protocol takes from the search must not change
+# what was searched.
+EPOCHS = {0.001: 500, 0.003: 250, 0.01: 100, 0.03: 60, 0.1: 30, 0.3: 15, 1.0: 10}
+SEARCHED = {budget: (epochs, {}, {}) for budget, epochs in EPOCHS.items()}
 SEARCH_SEEDS = (100, 101)
 # Eight pairs can decide a family of six comparisons after Holm's correction, six pairs none of two.
 FEW = 8

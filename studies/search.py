@@ -1,4 +1,4 @@
-"""The search for each arm's recipe at small label budgets: as many trials for both, on validation.
+"""The search for each arm's recipe at each label budget: as many trials for both, on validation.
 
 A trial reads no test set, and its seeds are no other block's. First come batch size and learning
 rate; then, at the best of these, what else an arm could want.
@@ -32,6 +32,8 @@ MORE = {
     ),
 }
 DRAWS = 4_000
+# Label budgets from here on were searched last, with the protocol's pretraining.
+LATE = 0.1
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,8 @@ def more_trials(study: Study, of: Trial) -> Iterator[Trial]:
 def trial(
     study: Study, budget: float, arm: str, name: str, changes: Options, length: float = 1
 ) -> Trial:
-    pretraining = FORMER if arm == "pretrained" else None
+    earlier = {} if budget >= LATE else FORMER
+    pretraining = earlier if arm == "pretrained" else None
     whole = Arm(f"{arm}: {name}", changes, pretraining, length)
     return Trial(arm, name, study.search.cell(whole, budget, study.search_seeds))
 

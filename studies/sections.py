@@ -220,7 +220,8 @@ def choices(of: list[Trial], runs: Runs) -> dict[str, Any] | None:
     chosen = best(complete, runs)
     if chosen is None:
         return None
-    images = runs_of(runs, chosen.cell)[0].config.data.train_images
+    data = runs_of(runs, chosen.cell)[0].config.data
+    images = min(data.train_images, data.valid_images)
     return {
         "name": chosen.name,
         "accuracy": chosen.mean(runs),

@@ -186,9 +186,9 @@ def test_some_label_budgets_and_blocks_only(tmp_path, fails):
 
 
 def test_blocks_by_number_are_the_first(tmp_path, capsys):
-    # The search: 9 trials of each arm at 4 label budgets, and an encoder; then the primary block,
+    # The search: 9 trials of each arm at 7 label budgets, and two encoders; then the primary block,
     # 14 cells and an encoder.
-    for blocks, count in (("1", 73), ("2", 73 + 15)):
+    for blocks, count in (("1", 128), ("2", 128 + 15)):
         study(["--runs-dir", str(tmp_path), "--dry-run", "--blocks", blocks, "--seeds", "1"])
         lines = capsys.readouterr().out.splitlines()
         assert lines[0].startswith(f"{count} runs are missing")
@@ -441,6 +441,13 @@ def test_the_search_has_as_many_trials_for_both_arms(tmp_path):
     assert (last.batch_size, last.learning_rate, last.freeze_encoder) == (16, 1e-3, True)
     assert best(by_arm[0], find_runs(tmp_path)).name == favoured
     assert {cell.seeds for cell in search_block(FASHION, {}).cells} == {(100, 101)}
+
+
+def test_large_budgets_are_searched_with_the_protocols_pretraining():
+    found = {t.cell.budget: t.cell for t in trials(FASHION, {}) if t.arm == "pretrained"}
+    assert list(found) == list(FASHION.protocol.budgets)
+    assert found[0.03].pretraining(100).name == "autoencoder-normalised-epochs30"
+    assert found[0.1].pretraining(100).name == "autoencoder"
 
 
 def test_few_validation_images_choose_worse(tmp_path):
