@@ -6,10 +6,10 @@ label budget, and `recipes.Setup` makes the folder's name from both.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from msgspec.structs import replace
+from msgspec import structs
 
 from recipes import AutoencoderRecipe, ClassifierRecipe, EncoderSource, Setup
 
@@ -33,6 +33,7 @@ class Arm:
         pretraining: what differs from the default AutoencoderRecipe; None is a random start.
         length: its epochs, as a multiple of the round's.
         passes: training steps on top, as many as so many passes over all the images take.
+        as_pretrained: from a random start, but with the round's recipe for pretrained arms.
     """
 
     name: str
@@ -40,6 +41,11 @@ class Arm:
     pretraining: Options | None = None
     length: float = 1.0
     passes: int = 0
+    as_pretrained: bool = False
+
+    @property
+    def has_pretrained_recipe(self) -> bool:
+        return self.as_pretrained or self.pretraining is not None
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +73,7 @@ class Cell:
         """What decides a run's result; the encoder's weights are still unknown."""
         pretraining = self.pretraining(seed)
         encoder = pretraining and EncoderSource(recipe=pretraining.recipe, digest=UNKNOWN)
-        return Setup(recipe=replace(self.recipe, seed=seed), encoder=encoder)
+        return Setup(recipe=structs.replace(self.recipe, seed=seed), encoder=encoder)
 
     def pretraining(self, seed: int) -> Setup | None:
         """The pretraining that a run starts from, if any."""
@@ -94,7 +100,7 @@ class Round:
         return sorted(self.recipes)
 
     def cell(self, arm: Arm, budget: float, seeds: Iterable[int] = ()) -> Cell:
-        own = self.recipes[budget][arm.pretraining is not None]
+        own = self.recipes[budget][arm.has_pretrained_recipe]
         options = {**self.shared, **own, **arm.changes, "label_fraction": budget}
         epochs = math.ceil(arm.length * options["epochs"]) + round(arm.passes / budget)
         return Cell(arm, ClassifierRecipe(**options | {"epochs": epochs}), tuple(seeds))
@@ -140,13 +146,16 @@ class Study:
 
     Args:
         search: the epochs at which each arm's recipe is looked for, and at which label budgets.
-        search_seeds: seeds that no other block uses.
+        search_seeds: seeds that no run uses which reads the test set.
+        searched_late: label budgets from here on were searched after the protocol, with its
+            pretraining; the smaller ones before, with the earlier one.
     """
 
     runs_dir: str
     protocol: Round
     search: Round
     search_seeds: tuple[int, ...]
+    searched_late: float
     blocks: tuple[Block, ...]
 
     def block(self, name: str) -> Block | None:
@@ -162,16 +171,17 @@ class Study:
 
 SCRATCH = Arm("from scratch")
 PRETRAINED = Arm("pretrained", pretraining={})
-FORMER = {"target": "normalised", "epochs": 30}  # the pretraining of the first round and the search
+# The pretraining of the first round, and of the search before the protocol.
+FORMER = {"target": "normalised", "epochs": 30}
 EARLIER = Arm("pretrained, 30 epochs, no HOG", pretraining=FORMER)
 USUAL = {"batch_size": 128, "learning_rate": 4e-3}
 FREEZE = {"freeze_encoder": True, "encoder_lr_scale": 1.0}  # a frozen encoder has no rate
 NO_TEST = {"skip_test": True}  # judged on validation alone
 
 
-def more_passes(passes: int) -> Arm:
-    """From scratch, with steps on top."""
-    return Arm(f"from scratch, {passes} more passes over all images", passes=passes)
+def more_passes(passes: int, of: Arm = SCRATCH) -> Arm:
+    """The same arm, with steps on top."""
+    return replace(of, name=f"{of.name}, {passes} more passes over all images", passes=passes)
 
 
 def steps(table: dict[float, tuple[int, Options, Options]]) -> dict[float, tuple[Options, Options]]:

@@ -79,35 +79,39 @@ def shared_runs(runs: Runs, cells: Iterable[Cell]) -> list[list[FinishedRun]]:
     return [[run for run in of_cell if run.seed in shared] for of_cell in found]
 
 
-def compare(
-    runs: Runs, block: Block, family: Family, fewest: int = 0, size: int = 0
-) -> list[Compared]:
+def compare(runs: Runs, block: Block, family: Family, fewest: int = 0) -> list[Compared]:
     """The comparisons of one family for which there are pairs.
 
     One is tested once it is complete, so that nobody can stop where it looks well. Until then it
-    counts in Holm's correction as if it had p = 1.
+    counts in Holm's correction as if it had p = 1, those without a pair included.
 
     Args:
         fewest: pairs that a comparison must have to be tested; all that are planned where 0. With
             fewer than MIN_PAIRS planned, it is shown only.
-        size: of the family; the comparisons that have pairs and are not shown only where 0.
     """
-    found = []
+    found, size = [], 0
     for arm, control in family:
         for budget in block.budgets:
             cells = [block.cell(each, budget) for each in (control, arm)]
             both = [runs_of(runs, cell) for cell in cells]
             pairs = Pairs.of(*([run for run in each if run.metrics.test] for each in both))
             planned = min(len(cell.seeds) for cell in cells)
+            size += planned >= MIN_PAIRS and is_planned(block, (arm, control), budget)
             is_tested = len(pairs) >= (fewest or max(planned, MIN_PAIRS))
             if len(pairs):
                 found.append((arm, control, budget, pairs, is_tested, planned))
-    size = size or sum(planned >= MIN_PAIRS for *_, planned in found)
     judged = judge([(pairs, is_tested) for *_, pairs, is_tested, _ in found], size)
     return [
         Compared(*each, judgement, is_tested, planned)
         for (*each, is_tested, planned), judgement in zip(found, judged, strict=True)
     ]
+
+
+def is_planned(block: Block, pair: tuple[Arm, Arm], budget: float) -> bool:
+    """Whether the block is to compare two arms there: those that are its own have cells there."""
+    own = {cell.arm for cell in block.cells}.intersection(pair)
+    there = {cell.arm for cell in block.cells if cell.budget == budget}
+    return bool(own) and own <= there
 
 
 def differences_of(pairs: Pairs) -> list[float]:
@@ -154,9 +158,7 @@ def main_comparison(runs: Runs) -> Main:
     primary = study.blocks[0]
     any_seeds = tuple(replace(cell, seeds=EVERY_SEED) for cell in primary.cells)
     for block in (primary, replace(primary, cells=any_seeds)):
-        rows = compare(
-            runs, block, block.families[0], fewest=len(study.seeds), size=len(block.round.budgets)
-        )
+        rows = compare(runs, block, block.families[0], fewest=len(study.seeds))
         if rows:
             return Main(rows, block is not primary, block)
     return Main([], False, primary)

@@ -16,7 +16,7 @@ from harness.files import shown
 from harness.weights import fill
 from models import Encoder
 from recipes import ENCODER, MODEL, AutoencoderRecipe, ClassifierRecipe, Setup
-from studies.extra import RANDOM, TRAINED
+from studies.extra import MASKED, RANDOM, STAGES, TRAINED
 from studies.grid import (
     NO_SKIPS,
     NORMALISED,
@@ -35,12 +35,12 @@ PRETRAININGS = {
     "masked, pixels": PIXELS,
     "masked, normalised": NORMALISED,
     "masked, normalised + HOG, no skips": NO_SKIPS,
-    "masked, normalised + HOG": PRETRAINED,
+    MASKED: PRETRAINED,
 }
 NAMES = (RANDOM, *PRETRAININGS, TRAINED)
 # Each stage's maps, and the grid they are averaged on, so that each gives about as many numbers
 # (Zhang et al. 2016, arXiv:1603.08511): 784, 768 and 576 at width 0.25.
-STAGES = {"28x28": 7, "14x14": 4, "7x7": 3}
+GRIDS = dict(zip(STAGES, (7, 4, 3), strict=True))
 
 
 class Encoders:
@@ -120,6 +120,6 @@ def pooled_maps(
     for batch, _ in batches.in_order():
         with compute.autocast():
             found = encoder(batch)
-        for kept, maps, grid in zip(stages, found, STAGES.values(), strict=True):
+        for kept, maps, grid in zip(stages, found, GRIDS.values(), strict=True):
             kept.append(F.adaptive_avg_pool2d(maps.float(), grid).flatten(1).cpu())
     return [torch.cat(kept) for kept in stages]

@@ -13,7 +13,9 @@ from metrics import Share
 from report.runs import Runs
 
 CLASSICAL, PROBES = "classical.json", "probes.json"
-RANDOM, TRAINED = "random", "trained on all labels"  # probed encoders without pretraining
+# Of what is probed: an encoder's stages, and three encoders' names.
+STAGES = ("28x28", "14x14", "7x7")
+RANDOM, MASKED, TRAINED = "random", "masked, normalised + HOG", "trained on all labels"
 TSNE_FILE = "tsne.npz"  # positions by encoder (n, 2), labels (n,)
 Name = Annotated[str, Meta(min_length=1, max_length=100)]
 BySeed = Annotated[dict[int, Share], Meta(min_length=1)]

@@ -53,7 +53,9 @@ HIDDEN = tuple(
     for hidden in (12, 36)
 )
 # 10 epochs of pretraining take about as long as 20 of classification: the decoder takes the rest.
-LONGER = more_passes(20)
+LONGER, LONGER_PRETRAINED = more_passes(20), more_passes(20, PRETRAINED)
+# Below 10 % the arms' recipes differ: what of the gain is the recipe's?
+SAME_RECIPE = Arm("from scratch, recipe of pretrained", as_pretrained=True)
 
 # What was tried and not adopted.
 WIDE_DECODER = Arm("pretrained, decoder as wide as the encoder", pretraining={"decoder_width": 1.0})
@@ -155,13 +157,7 @@ def protocol_blocks(round_: Round, extent: Extent) -> tuple[Block, ...]:
             (((PRETRAINED, EARLIER),),),
         ),
         *pretraining_blocks(round_, tuple(ends), extent),
-        Block(
-            "compute",
-            "And if training from scratch gets more epochs instead?",
-            round_,
-            round_.cells((LONGER,), dict.fromkeys(extent.costly, extent.seeds), extent.first),
-            (((LONGER, SCRATCH), (PRETRAINED, LONGER)),),
-        ),
+        *control_blocks(round_, extent),
         *auxiliary_blocks(round_, extent),
         Block(
             "wide",
@@ -185,14 +181,15 @@ def pretraining_blocks(
         *zip(WITHOUT_SKIPS, WITH_SKIPS, strict=True),
         *((arm, control) for row in (WITH_SKIPS, WITHOUT_SKIPS) for control, arm in pairwise(row)),
     )
-    # The protocol's own is compared with scratch in the primary family.
-    against_scratch = tuple((arm, SCRATCH) for arm in FACTORIAL if arm is not PRETRAINED)
+    # The protocol's own is compared with these in the primary family and in the block `recipe`.
+    others = [arm for arm in FACTORIAL if arm is not PRETRAINED]
+    against = (tuple((arm, control) for arm in others) for control in (SCRATCH, SAME_RECIPE))
     questions = {
         "factorial": (
             "Skips, masking, target: which of them matters?",
             FACTORIAL,
             extent.seeds,
-            (factors, against_scratch),
+            (factors, *against),
         ),
         "length": ("How long must pretraining be?", LENGTHS, extent.few, ()),
         "longest": ("And if it is ten times as long?", (LONGEST,), extent.fewest, ()),
@@ -208,6 +205,34 @@ def pretraining_blocks(
             families or (tuple((arm, PRETRAINED) for arm in arms),),
         )
         for name, (question, arms, seeds, families) in questions.items()
+    )
+
+
+def control_blocks(round_: Round, extent: Extent) -> tuple[Block, ...]:
+    """What the gain must be held against: another recipe, more epochs."""
+    small, costly = extent.small, extent.costly
+    return (
+        Block(
+            "recipe",
+            "How much of the gain is the recipe's?",
+            round_,
+            round_.cells((SAME_RECIPE,), dict.fromkeys(small, extent.seeds), extent.first),
+            (((SAME_RECIPE, SCRATCH), (PRETRAINED, SAME_RECIPE)),),
+        ),
+        Block(
+            "compute",
+            "And if training from scratch gets more epochs instead?",
+            round_,
+            round_.cells((LONGER,), dict.fromkeys(costly, extent.seeds), extent.first),
+            (((LONGER, SCRATCH), (PRETRAINED, LONGER)),),
+        ),
+        Block(
+            "longer",
+            "And if both get more epochs?",
+            round_,
+            round_.cells((LONGER_PRETRAINED,), {costly[-1]: extent.few}, extent.first),
+            (((LONGER_PRETRAINED, LONGER), (LONGER_PRETRAINED, PRETRAINED)),),
+        ),
     )
 
 
@@ -272,6 +297,7 @@ FASHION = Study(
     protocol=FASHION_PROTOCOL,
     search=Round({"validations": 1, **NO_TEST}, steps(SEARCHED)),
     search_seeds=SEARCH_SEEDS,
+    searched_late=0.1,
     blocks=(
         *protocol_blocks(
             FASHION_PROTOCOL,
@@ -293,6 +319,7 @@ DIGITS = Study(
     protocol=DIGITS_PROTOCOL,
     search=Round({"validations": 1, **SMALL_DIGITS, **NO_TEST}, steps({0.1: (20, {}, {})})),
     search_seeds=(100,),
+    searched_late=0.1,
     blocks=protocol_blocks(DIGITS_PROTOCOL, Extent(0, 2, 1, 1, (0.1,), (1.0,), {0.2: 1})),
 )
 STUDIES = {"fashion": FASHION, "digits": DIGITS}

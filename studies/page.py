@@ -1,7 +1,7 @@
 """STUDY.md: values computed from finished runs, which a template says."""
 
 from collections import Counter
-from itertools import chain, groupby
+from itertools import chain, groupby, product
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from studies.answer import answer, least_p, seeds_and_images
 from studies.cells import PRETRAINED, SCRATCH, Block
 from studies.comparisons import Compared, Main, main_comparison, study_of
 from studies.costs import USES, cost_rows
-from studies.extra import RANDOM, TRAINED, Classical, Extra, Probe, extra_of
+from studies.extra import RANDOM, STAGES, TRAINED, Classical, Extra, Probe, extra_of
 from studies.grid import LONGER
 from studies.search import unsettled
 from studies.sections import ablation_rows, others_tried, round_1, search_tables, section
@@ -68,6 +68,7 @@ def study_page(runs: Runs, img_dir: str) -> str:
         ablation=ablation_rows(runs, study.block("ablation")),
         search=search_tables(runs, study),
         unsettled=unsettled(study, runs),
+        searched_late=study.searched_late,
         others_tried=others_tried(runs, study.block("tried")),
         classes=class_table(main),
         has_first_round=study.block("round1") is not None,
@@ -194,10 +195,15 @@ def classical_rows(main: Main, extra: Extra) -> list[dict[str, Any]]:
 
 
 def above_scratch(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Of `classical_rows`, each label budget's best, where its mean is above scratch's."""
-    by_budget = groupby(rows, key=lambda row: row["baseline"].label_fraction)
+    """Of `classical_rows`, each label budget's best, where its mean is above scratch's.
+
+    With `over`, its difference from scratch. Of baselines with fewer than MIN_PAIRS seeds, none.
+    """
+    enough = [row for row in rows if row["difference"].n >= MIN_PAIRS]
+    by_budget = groupby(enough, key=lambda row: row["baseline"].label_fraction)
     best = [max(own, key=lambda row: np.mean(row["accuracies"])) for _, own in by_budget]
-    return [row for row in best if np.mean(row["accuracies"]) > np.mean(row["scratch"])]
+    found = [row | {"over": paired_difference(row["scratch"], row["accuracies"])} for row in best]
+    return [row for row in found if row["over"].mean > 0]
 
 
 def kept_settings(rows: list[dict[str, Any]]) -> list[tuple[str, list[Classical]]]:
@@ -221,8 +227,8 @@ def probe_table(probes: tuple[Probe, ...]) -> dict[str, Any] | None:
     if not probes:
         return None
     kinds = list(dict.fromkeys(row.probe for row in probes))
-    columns = list(dict.fromkeys((row.probe, row.stage) for row in probes))
-    columns.sort(key=lambda column: kinds.index(column[0]))
+    known = {(row.probe, row.stage) for row in probes}
+    columns = [column for column in product(kinds, STAGES) if column in known]
     found: dict[tuple[float, str], dict[tuple[str, str], list[float]]] = {}
     for row in probes:
         values = list(row.test_accuracy.values())
@@ -242,19 +248,19 @@ def probe_gains(probes: tuple[Probe, ...]) -> list[tuple[str, list[tuple[str, fl
     """By pretrained encoder, how far its last stage's maps are above the random encoder's.
 
     Returns:
-        for each encoder, probe, label budget and the difference of the means over seeds.
+        for each encoder: probe, label budget, and the mean difference over the seeds of both.
     """
-    last = [row for row in probes if row.stage == probes[-1].stage]
-    means = {
-        (row.encoder, row.probe, row.label_fraction): float(
-            np.mean(list(row.test_accuracy.values()))
-        )
-        for row in last
+    last = {
+        (row.encoder, row.probe, row.label_fraction): row.test_accuracy
+        for row in probes
+        if row.stage == STAGES[-1]
     }
     found: dict[str, list[tuple[str, float, float]]] = {}
-    for (encoder, *where), mean in means.items():
-        if encoder not in (RANDOM, TRAINED) and (RANDOM, *where) in means:
-            found.setdefault(encoder, []).append((*where, mean - means[RANDOM, *where]))
+    for (encoder, *where), scores in last.items():
+        random = last.get((RANDOM, *where), {})
+        gains = [scores[seed] - random[seed] for seed in scores.keys() & random.keys()]
+        if encoder not in (RANDOM, TRAINED) and gains:
+            found.setdefault(encoder, []).append((*where, float(np.mean(gains))))
     return list(found.items())
 
 

@@ -23,8 +23,8 @@ from torch.nn import functional as F
 from data import ImageSet
 from harness.compute import Compute
 from harness.files import shown, write_arrays
-from studies.encoders import NAMES, STAGES, Encoders
-from studies.extra import PROBES, TSNE_FILE, Probe
+from studies.encoders import NAMES, Encoders
+from studies.extra import PROBES, STAGES, TSNE_FILE, Probe
 from studies.grid import Study
 from studies.probes_plots import TSNE_ENCODERS
 from studies.scores import ScoreFile, labelled_and_valid
@@ -134,7 +134,7 @@ def measure(
     dataset = encoders.dataset
     seen, unseen = encoders.maps(name, seed, dataset.train_images, dataset.test_images)
     for facts in todo:
-        stage = list(STAGES).index(facts["stage"])
+        stage = STAGES.index(facts["stage"])
         indices = labelled_and_valid(dataset, seed, facts["label_fraction"])
         train, valid = (Labelled(seen[stage][i], dataset.train_labels[i]) for i in indices)
         test = Labelled(unseen[stage], dataset.test_labels)

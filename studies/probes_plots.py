@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 
 from harness.files import read_arrays, shown
 from report.plots import picture
-from studies.extra import RANDOM, TRAINED, TSNE_FILE
+from studies.extra import MASKED, RANDOM, TRAINED, TSNE_FILE
 
 TSNE_ENCODERS = {  # array: encoder
     "random": RANDOM,
-    "pretrained": "masked, normalised + HOG",
+    "pretrained": MASKED,
     "trained": TRAINED,
 }
 

@@ -1,7 +1,7 @@
 """The search for each arm's recipe at each label budget: as many trials for both, on validation.
 
-A trial reads no test set, and its seeds are no other block's. First come batch size and learning
-rate; then, at the best of these, what else an arm could want.
+A trial reads no test set, and its seeds are those of no run that does. First come batch size and
+learning rate; then, at the best of these, what else an arm could want.
 """
 
 from collections.abc import Iterator
@@ -32,8 +32,6 @@ MORE = {
     ),
 }
 DRAWS = 4_000
-# Label budgets from here on were searched last, with the protocol's pretraining.
-LATE = 0.1
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ def trials(study: Study, runs: Runs) -> list[Trial]:
 
 
 def first_trials(study: Study, budget: float, arm: str) -> Iterator[Trial]:
-    """Each batch size with each rate, at the protocol's epochs."""
+    """Each batch size with each rate, at the epochs that the search starts from."""
     for batch, rate in product(BATCHES, RATES):
         name = f"batch {batch}, rate {rate:g}"
         yield trial(study, budget, arm, name, {"batch_size": batch, "learning_rate": rate})
@@ -85,9 +83,8 @@ def more_trials(study: Study, of: Trial) -> Iterator[Trial]:
 def trial(
     study: Study, budget: float, arm: str, name: str, changes: Options, length: float = 1
 ) -> Trial:
-    earlier = {} if budget >= LATE else FORMER
-    pretraining = earlier if arm == "pretrained" else None
-    whole = Arm(f"{arm}: {name}", changes, pretraining, length)
+    start = None if arm == "from scratch" else FORMER if budget < study.searched_late else {}
+    whole = Arm(f"{arm}: {name}", changes, start, length)
     return Trial(arm, name, study.search.cell(whole, budget, study.search_seeds))
 
 
@@ -97,10 +94,14 @@ def best(of: list[Trial], runs: Runs) -> Trial | None:
     return max(complete, key=lambda trial: trial.mean(runs), default=None)
 
 
-def unsettled(study: Study, runs: Runs) -> list[float]:
-    """The label budgets at which the search has not finished."""
+def unsettled(study: Study, runs: Runs) -> dict[str, list[float]]:
+    """The label budgets at which the search has not finished, `before` the protocol and `late`."""
     known = trials(study, runs)
-    return sorted({trial.cell.budget for trial in known if not trial.is_complete(runs)})
+    budgets = sorted({trial.cell.budget for trial in known if not trial.is_complete(runs)})
+    return {
+        "before": [budget for budget in budgets if budget < study.searched_late],
+        "late": [budget for budget in budgets if budget >= study.searched_late],
+    }
 
 
 def search_block(study: Study, runs: Runs) -> Block:

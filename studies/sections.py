@@ -25,7 +25,21 @@ def section(runs: Runs, block: Block, shared: bool = True) -> dict[str, Any]:
         cells = with_others(block, found["budgets"])
         found = accuracies(runs, cells, tested_accuracy, shared=True)
     families = [told(rows) for family in block.families if (rows := compare(runs, block, family))]
-    return {"block": block, "accuracies": found, "families": families}
+    return {
+        "block": block,
+        "accuracies": found,
+        "families": families,
+        "not_run": not_run(runs, block),
+    }
+
+
+def not_run(runs: Runs, block: Block) -> dict[str, list[float]]:
+    """Arms and the label budgets at which they have no run yet."""
+    found: dict[str, list[float]] = {}
+    for cell in block.cells:
+        if not runs_of(runs, cell):
+            found.setdefault(cell.arm.name, []).append(cell.budget)
+    return found
 
 
 def told(rows: list[Compared]) -> dict[str, Any]:
@@ -214,17 +228,17 @@ def search_tables(runs: Runs, study: Study) -> list[dict[str, Any]]:
 def choices(of: list[Trial], runs: Runs) -> dict[str, Any] | None:
     """What all validation images choose, and how good a choice as few as the labels make.
 
-    None before a trial is complete.
+    None before a trial is complete; `by_few` is None where there are more labels than these images.
     """
     complete = [trial for trial in of if trial.is_complete(runs)]
     chosen = best(complete, runs)
     if chosen is None:
         return None
     data = runs_of(runs, chosen.cell)[0].config.data
-    images = min(data.train_images, data.valid_images)
+    few = data.train_images < data.valid_images
     return {
         "name": chosen.name,
         "accuracy": chosen.mean(runs),
-        "images": images,
-        "by_few": choice_by_few(complete, runs, images),
+        "images": data.train_images,
+        "by_few": choice_by_few(complete, runs, data.train_images) if few else None,
     }

@@ -17,8 +17,8 @@ from harness.errors import UserError
 from harness.files import read_arrays
 from harness.weights import save_weights
 from models import Encoder
-from studies.encoders import NAMES, RANDOM, STAGES, TRAINED, Encoders, pooled_maps
-from studies.extra import PROBES, TSNE_FILE, read_extra
+from studies.encoders import NAMES, Encoders, pooled_maps
+from studies.extra import MASKED, PROBES, RANDOM, STAGES, TRAINED, TSNE_FILE, read_extra
 from studies.grid import STUDIES
 from studies.probes import (
     CLASSIFIERS,
@@ -41,7 +41,6 @@ FEW = replace(
     test_images=DIGITS.test_images[:60],
     test_labels=DIGITS.test_labels[:60],
 )
-MASKED = "masked, normalised + HOG"
 PER_ENCODER = len(STAGES) * len(CLASSIFIERS)
 
 
