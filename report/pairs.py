@@ -2,17 +2,37 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from harness.errors import UserError
 from harness.files import shown
-from metrics import Difference, paired_difference
+from metrics import Difference, Judged, paired_difference
 from report.runs import FinishedRun, accuracy
 
 QUICK = 0.99  # how fast an arm learns: epochs to this share of the control's last accuracy
 
 Score = Callable[[FinishedRun], float]
+
+
+class Comparison(Protocol):
+    """Two arms at one label budget, as the pages tell them."""
+
+    @property
+    def budget(self) -> float: ...  # a share of the labels
+    @property
+    def epochs(self) -> str: ...  # of the classifiers
+    @property
+    def scratch(self) -> list[float]: ...  # the control's test accuracies, by paired seed
+    @property
+    def pretrained(self) -> list[float]: ...  # the arm's
+    @property
+    def judged(self) -> Judged: ...  # corrected for its family
+    @property
+    def is_tested(self) -> bool: ...  # whether it has pairs enough
+    @property
+    def planned(self) -> int: ...  # how many it is to have
 
 
 @dataclass(frozen=True)

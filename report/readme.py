@@ -22,7 +22,7 @@ from recipes import ClassifierRecipe
 from report.markdown import render_blocks
 from report.minutes import classifier_minutes, on_one_processor, pretraining_minutes
 from report.networks import alexnet_size, autoencoder_size, channels, encoder_size
-from report.pairs import Pairs
+from report.pairs import Comparison, Pairs
 from report.runs import (
     PROBABILITIES,
     FinishedRun,
@@ -56,43 +56,53 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What the study answers, as comparisons of two arms at one label budget each.
-
-    A comparison has `budget` (a share of the labels), `epochs`, `scratch` and `pretrained` (test
-    accuracies by paired seed of the control and of the arm), `judged` (`metrics.Judged`),
-    `is_tested` (whether it has pairs enough) and `planned` (how many it is to have).
+    """What the study answers on the first screen.
 
     Args:
         rows: pretrained minus from scratch, one a label budget, corrected as one family.
         other_seeds: whether their seeds are not the protocol's.
         small: of `rows`, those too small to matter, with the interval over seeds and test images.
         least_p: what a corrected p of `rows` can be at least; None where none is told.
-        plain: a plain autoencoder's encoder minus from scratch.
+        same_recipe: pretrained minus from scratch with the pretrained arm's recipe.
+        plain: a plain autoencoder's encoder minus the same.
         auxiliary: from scratch with the auxiliary loss minus without.
-        both: pretrained minus from scratch, both with the auxiliary loss.
+        both: pretrained minus from scratch, each with its auxiliary loss.
         longer: pretrained minus from scratch with more epochs, and what that takes, over
             pretraining and fine-tuning; None: unknown.
+        both_longer: pretrained minus from scratch, both with more epochs.
+        more_passes: how many more that is, in passes over all images.
+        baselines: as `studies.baseline_rows.above_scratch` gives them.
     """
 
-    rows: list[Any]
+    rows: list[Comparison]
     other_seeds: bool = False
-    small: Sequence[tuple[Any, tuple[float, float]]] = ()
+    small: Sequence[tuple[Comparison, tuple[float, float]]] = ()
     least_p: float | None = None
-    plain: Sequence[Any] = ()
-    auxiliary: Sequence[Any] = ()
-    both: Sequence[Any] = ()
-    longer: Sequence[tuple[Any, float | None]] = ()
+    same_recipe: Sequence[Comparison] = ()
+    plain: Sequence[Comparison] = ()
+    auxiliary: Sequence[Comparison] = ()
+    both: Sequence[Comparison] = ()
+    longer: Sequence[tuple[Comparison, float | None]] = ()
+    both_longer: Sequence[Comparison] = ()
+    more_passes: int = 0
+    baselines: Sequence[dict[str, Any]] = ()
 
     @property
-    def groups(self) -> dict[Verdict, list[Any]]:
+    def groups(self) -> dict[Verdict, list[Comparison]]:
         return by_verdict((row, row.judged) for row in self.rows)
 
     @property
-    def untested(self) -> list[Any]:
+    def untested(self) -> list[Comparison]:
         return [row for row in self.rows if not row.is_tested]
 
     @property
-    def better_longer(self) -> list[Any]:
+    def has_explored(self) -> bool:
+        """Whether there is anything to tell that is exploratory."""
+        parts = (self.same_recipe, self.plain, self.auxiliary, self.longer, self.baselines)
+        return any(map(len, parts))
+
+    @property
+    def better_longer(self) -> list[Comparison]:
         """Where more epochs from scratch are better and take no more than pretraining."""
         return [
             row

@@ -7,38 +7,47 @@ import numpy as np
 from metrics import MARGIN, bootstrap_seeds_and_images
 from report.readme import Answer
 from report.runs import Runs
+from studies.baseline_rows import above_scratch, classical_rows
 from studies.cells import PRETRAINED, SCRATCH, Arm, Block, Study
-from studies.comparisons import Compared, Main, compare, main_comparison, study_of
+from studies.comparisons import Compared, compare, main_comparison, study_of
 from studies.costs import cost_rows
-from studies.grid import LONGER, PLAIN, WITH_LOSS, WITH_LOSS_SCRATCH
+from studies.extra import extra_of
+from studies.grid import (
+    LONGER,
+    LONGER_PRETRAINED,
+    PLAIN,
+    SAME_RECIPE,
+    WITH_LOSS,
+    WITH_LOSS_SCRATCH,
+)
 
 RESAMPLES = 4_000  # of seeds and images
 
 
-def answer(runs: Runs, main: Main | None = None) -> Answer | None:
-    """What the runs say to the question; None without a pair.
-
-    Args:
-        main: the main comparison, where it is known by now.
-    """
-    main = main or main_comparison(runs)
+def answer(runs: Runs) -> Answer | None:
+    """What the runs say to the question; None without a pair."""
+    main = main_comparison(runs)
     if not main.rows:
         return None
     study = study_of(runs)
-    factorial, compute, auxiliary = map(study.block, ("factorial", "compute", "auxiliary-scratch"))
+
+    def rows(block: str, arm: Arm, control: Arm) -> list[Compared]:
+        return rows_of(runs, study.block(block), arm, control)
+
     times = {row["budget"]: times_longer(row) for row in cost_rows(runs, main.block)}
-    longer = rows_of(runs, compute, PRETRAINED, LONGER)
-    with_loss = rows_of(runs, auxiliary, WITH_LOSS_SCRATCH, SCRATCH)
-    both = rows_of(runs, auxiliary, WITH_LOSS, WITH_LOSS_SCRATCH)
     return Answer(
         rows=main.rows,
         other_seeds=main.other_seeds,
         small=[(row, seeds_and_images(row)) for row in main.rows if is_small(row)],
         least_p=least_p(study) if any(row.is_tested for row in main.rows) else None,
-        plain=tested(rows_of(runs, factorial, PLAIN, SCRATCH)),
-        auxiliary=tested(with_loss),
-        both=tested(both),
-        longer=[(row, times.get(row.budget)) for row in longer],
+        same_recipe=tested(rows("recipe", PRETRAINED, SAME_RECIPE)),
+        plain=tested(rows("factorial", PLAIN, SAME_RECIPE)),
+        auxiliary=tested(rows("auxiliary-scratch", WITH_LOSS_SCRATCH, SCRATCH)),
+        both=tested(rows("auxiliary-scratch", WITH_LOSS, WITH_LOSS_SCRATCH)),
+        longer=[(row, times.get(row.budget)) for row in rows("compute", PRETRAINED, LONGER)],
+        both_longer=tested(rows("longer", LONGER_PRETRAINED, LONGER)),
+        more_passes=LONGER.passes,
+        baselines=above_scratch(classical_rows(main, extra_of(runs))),
     )
 
 

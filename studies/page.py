@@ -1,7 +1,7 @@
 """STUDY.md: values computed from finished runs, which a template says."""
 
 from collections import Counter
-from itertools import chain, groupby, product
+from itertools import chain, product
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,16 @@ from report.minutes import on_one_processor
 from report.pairs import QUICK
 from report.runs import FinishedRun, Runs, class_accuracy, core_seconds
 from studies.answer import answer, least_p, seeds_and_images
+from studies.baseline_rows import (
+    above_scratch,
+    classical_rows,
+    kept_settings,
+    without_classical,
+)
 from studies.cells import PRETRAINED, SCRATCH, Block
 from studies.comparisons import Compared, Main, main_comparison, study_of
 from studies.costs import USES, cost_rows
-from studies.extra import RANDOM, STAGES, TRAINED, Classical, Extra, Probe, extra_of
+from studies.extra import RANDOM, STAGES, TRAINED, Probe, extra_of
 from studies.grid import LONGER
 from studies.search import unsettled
 from studies.sections import ablation_rows, others_tried, round_1, search_tables, section
@@ -43,7 +49,7 @@ def study_page(runs: Runs, img_dir: str) -> str:
         "study.md.j2",
         img=img_dir,
         main=main,
-        answer=answer(runs, main),
+        answer=answer(runs),
         primary=primary_rows(main, study.blocks[0]),
         beside=[beside(row) for row in main.rows],
         least_p=least_p(study),
@@ -147,17 +153,27 @@ def trend_of(main: Main):
 
 
 def learning_rows(main: Main) -> list[dict[str, Any]]:
-    """Epochs to near scratch's last validation accuracy, by label budget."""
+    """Epochs to near scratch's last validation accuracy, by label budget.
+
+    `is_seen` says whether most runs of both arms reached it where their accuracy was measured;
+    without that a difference is not told, and counts in the correction as if it had p = 1.
+    """
     rows = []
     for row in main.rows:
         scratch, pretrained = row.pairs.epochs_to_goal()
-        difference = paired_difference(scratch, pretrained)
         arms = ((row.pairs.control, scratch), (row.pairs.treated, pretrained))
         early = [sum(map(reached_unseen, *arm)) for arm in arms]
         rows.append(
-            {"row": row, "epochs": [scratch, pretrained], "difference": difference, "early": early}
+            {
+                "row": row,
+                "epochs": [scratch, pretrained],
+                "difference": paired_difference(scratch, pretrained),
+                "early": early,
+                "is_seen": max(early) <= len(row.pairs) / 2,
+            }
         )
-    for row, p in zip(rows, holm([row["difference"].p for row in rows]), strict=True):
+    raw = [row["difference"].p if row["is_seen"] else 1.0 for row in rows]
+    for row, p in zip(rows, holm(raw), strict=True):
         row["p"] = p
     return rows
 
@@ -165,58 +181,6 @@ def learning_rows(main: Main) -> list[dict[str, Any]]:
 def reached_unseen(run: FinishedRun, epochs: float) -> bool:
     """Whether so many epochs ended before the run's accuracy was measured at all."""
     return epochs < run.history["epoch"][0]
-
-
-def classical_rows(main: Main, extra: Extra) -> list[dict[str, Any]]:
-    """Baselines without a network beside both arms, on the seeds that all have."""
-    arms = {
-        row.budget: {
-            seed: both
-            for seed, *both in zip(row.pairs.seeds, row.scratch, row.pretrained, strict=True)
-        }
-        for row in main.rows
-    }
-    rows = []
-    for baseline in sorted(extra.classical, key=lambda row: (row.label_fraction, row.name)):
-        ours = arms.get(baseline.label_fraction, {})
-        seeds = sorted(ours.keys() & baseline.test_accuracy.keys())
-        if seeds:
-            theirs = [baseline.test_accuracy[seed] for seed in seeds]
-            scratch, pretrained = zip(*(ours[seed] for seed in seeds), strict=True)
-            rows.append(
-                {
-                    "baseline": baseline,
-                    "accuracies": theirs,
-                    "scratch": list(scratch),
-                    "difference": paired_difference(theirs, list(pretrained)),
-                }
-            )
-    return rows
-
-
-def above_scratch(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Of `classical_rows`, each label budget's best, where its mean is above scratch's.
-
-    With `over`, its difference from scratch. Of baselines with fewer than MIN_PAIRS seeds, none.
-    """
-    enough = [row for row in rows if row["difference"].n >= MIN_PAIRS]
-    by_budget = groupby(enough, key=lambda row: row["baseline"].label_fraction)
-    best = [max(own, key=lambda row: np.mean(row["accuracies"])) for _, own in by_budget]
-    found = [row | {"over": paired_difference(row["scratch"], row["accuracies"])} for row in best]
-    return [row for row in found if row["over"].mean > 0]
-
-
-def kept_settings(rows: list[dict[str, Any]]) -> list[tuple[str, list[Classical]]]:
-    """By name, the baselines that kept a smaller label budget's setting."""
-    kept = [row["baseline"] for row in rows if row["baseline"].settings_of]
-    kept.sort(key=lambda baseline: baseline.name)
-    return [(name, list(own)) for name, own in groupby(kept, key=lambda each: each.name)]
-
-
-def without_classical(main: Main, extra: Extra) -> list[float]:
-    """The label budgets at which no baseline was measured."""
-    measured = {row.label_fraction for row in extra.classical}
-    return [budget for budget in main.block.budgets if budget not in measured]
 
 
 def probe_table(probes: tuple[Probe, ...]) -> dict[str, Any] | None:

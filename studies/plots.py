@@ -14,11 +14,11 @@ from metrics import MARGIN, MIN_PAIRS, paired_difference
 from report.plots import FULL, GREY, PRETRAINED, PURPLE, SCRATCH, VERMILION, common_history, picture
 from report.runs import Runs, accuracy, class_accuracy
 from studies import grid
+from studies.baseline_rows import classical_rows
 from studies.cells import Block
 from studies.comparisons import Compared, compare, main_comparison, shared_runs, study_of
 from studies.costs import FROM_SCRATCH, Cost, costs
 from studies.extra import extra_of
-from studies.page import classical_rows
 from studies.probes_plots import draw_kept_tsne
 
 FEWEST_FOR_A_BAR = 3  # values
@@ -78,7 +78,7 @@ def draw_label_efficiency(
     """Test accuracy against the label budget: the mean over seeds and its 95 % interval.
 
     Args:
-        baselines: as `studies.page.classical_rows` gives them.
+        baselines: as `studies.baseline_rows.classical_rows` gives them.
     """
     budgets = [row.budget for row in rows]
     with picture(path, 4.2) as ((axes,),):
@@ -190,7 +190,7 @@ def draw_cost(found: list[Cost], baselines: list[dict[str, Any]], path: Path) ->
     A pretrained recipe is shown with the whole pretraining and, hollow, with a tenth of it.
 
     Args:
-        baselines: as `studies.page.classical_rows` gives them.
+        baselines: as `studies.baseline_rows.classical_rows` gives them.
     """
     budgets = sorted({cost.cell.budget for cost in found})
     with panels(path, len(budgets), 3.8) as axes_list:

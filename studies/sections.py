@@ -48,9 +48,18 @@ def told(rows: list[Compared]) -> dict[str, Any]:
         "rows": rows,
         "decided": decided(rows),
         "undecided": any(row.is_tested and row.judged.verdict == "undecided" for row in rows),
-        "of_two_machines": sum(map(of_two_machines, rows)),
-        "pairs": sum(len(row.pairs) for row in rows),
+        "machines": machines(rows),
     }
+
+
+def machines(rows: Iterable[Compared]) -> list[tuple[Arm, Arm, int, int]]:
+    """Arm, control, how many pairs are of two machines, of how many; none where none is."""
+    found: dict[tuple[Arm, Arm], list[tuple[int, int]]] = {}
+    for row in rows:
+        of_row = of_two_machines(row), len(row.pairs)
+        found.setdefault((row.arm, row.control), []).append(of_row)
+    sums = [(*arms, *map(sum, zip(*of_arms, strict=True))) for arms, of_arms in found.items()]
+    return [each for each in sums if each[2]]
 
 
 def with_others(block: Block, budgets: list[float]) -> tuple[Cell, ...]:

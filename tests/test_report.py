@@ -153,7 +153,7 @@ def test_figures_over_seeds_are_of_the_pairs(runs_dir):
 def test_one_pair_is_no_basis_for_a_claim(runs_dir):
     one_pair(runs_dir)
     parts = parts_of(runs_dir)
-    assert "**Whether it helps is undecided at 100 % (+5.00) of the labels" in parts["answer"]
+    assert "has an undecided effect at 100 % (+5.00) of the labels" in parts["answer"]
     assert "which copies whole images, gives +5.00 at 100 % (undecided) instead" in parts["answer"]
     assert "Too few paired seeds for a verdict yet: 100 %." in parts["answer"]
     assert "| 100 % | 10 | 85.00 | 90.00 | +5.00 (–) | – | 1 | undecided |" in parts["answer"]
@@ -174,18 +174,19 @@ def test_mcnemars_counts_are_of_the_seed_that_is_named(runs_dir):
 def test_six_pairs_with_a_clear_difference_are_a_claim(runs_dir):
     six_pairs(runs_dir, lambda seed: 30 + seed, lambda seed: 20)
     parts = parts_of(runs_dir)
-    assert "**Pretraining helps at 100 % (+6.25) of the labels" in parts["answer"]
-    assert "| 0.031 | 6 | helps |" in parts["answer"]  # 2 / 2**6
-    assert "tell only the direction" not in parts["answer"]
-    assert "better use" not in parts["answer"]
-    loss = (
-        "as an auxiliary loss and without pretraining, gives +6.25 at 100 % (helps) over scratch."
+    assert (
+        "**Pretraining by filling in hidden patches helps at 100 % (+6.25) of the labels"
+        in parts["answer"]
     )
-    assert f"{loss} Pretraining and this loss together are +6.25 at" in parts["answer"]
+    assert "| 0.031 | 6 | helps |" in parts["answer"]  # 2 / 2**6
+    assert "direction is open" not in parts["answer"]
+    assert "better use" not in parts["answer"]
+    assert "without pretraining, gives +6.25 at 100 % (helps) over scratch." in parts["answer"]
+    assert "With pretraining as well, it is +6.25 at 100 % (helps) above that" in parts["answer"]
     assert "no basis" not in "".join(parts.values())
     six_pairs(runs_dir.with_name("harm"), lambda seed: 20, lambda seed: 30 + seed)
     harm = parts_of(runs_dir.with_name("harm"))["answer"]
-    assert "**Pretraining harms at 100 % (−6.25)" in harm
+    assert "hidden patches harms at 100 % (−6.25)" in harm
     longer = "is −6.25 at 100 % (90.00 ± 0.00 %, 0.9 times the time, harms). In brackets: the"
     assert f"from scratch with more epochs instead {longer}" in harm
     assert "So for one network at 100 %, more epochs are the better use of the time." in harm
@@ -194,7 +195,7 @@ def test_six_pairs_with_a_clear_difference_are_a_claim(runs_dir):
 def test_six_pairs_without_one_are_none(runs_dir):
     six_pairs(runs_dir, lambda seed: (20, 30)[seed % 2], lambda seed: (30, 20)[seed % 2])
     parts = parts_of(runs_dir)
-    assert "**Whether it helps is undecided at 100 % (+0.00)" in parts["answer"]
+    assert "has an undecided effect at 100 % (+0.00)" in parts["answer"]
     assert "after Holm's correction (margin: 0.25 points): undecided: all." in parts["experiment"]
 
 
@@ -203,13 +204,14 @@ def test_a_small_gain_is_told_with_its_interval_over_seeds_and_images(runs_dir):
     runs = find_runs(runs_dir)
     answer = answer_of(runs, small=[(-0.00001, 0.004)])
     text = readme_parts(runs, (), answer, "img")["answer"]
-    assert "direction: at 100 % (−0.00 to +0.40) the estimated difference is below 0.25" in text
+    assert "at 100 %, whose 95 % interval for other seeds and other test images is −0.00 to" in text
+    assert "+0.40: for those its direction is open.\n" in text
 
 
 def test_equal_arms_are_equivalent(runs_dir):
     six_pairs(runs_dir, lambda seed: 20, lambda seed: 20)
     text = parts_of(runs_dir)["answer"]
-    assert "**It makes less than 0.25 points of difference at 100 % (+0.00)" in text
+    assert "hidden patches makes less than 0.25 points of difference at 100 % (+0.00)" in text
 
 
 def test_classes_have_verdicts_of_their_own(runs_dir):

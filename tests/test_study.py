@@ -752,8 +752,8 @@ def test_the_answer_tells_what_longer_training_gives_wherever_it_ran(tmp_path):
     assert times is None
     assert (longer.budget, longer.scratch, longer.pretrained) == (1.0, [0.9], [0.85])
     page = study_page(find_runs(tmp_path), "img")
-    assert "is −5.00 at 100 % (90.00 %, 1 of 10 seeds). In brackets: the accuracy" in page
-    assert "from scratch.\n" in page  # no time, which a card's runs do not tell
+    # No time, which a card's runs do not tell.
+    assert "minus scratch is −5.00 at 100 % (1 of 10 seeds; scratch 90.00 %).\n" in page
     assert "| 1 of 10 | −5.00 | – | – | – | – | incomplete |" in page
 
 
@@ -805,11 +805,12 @@ def test_pairs_that_are_all_of_two_machines_are_said_to_be(tmp_path):
         write_run(tmp_path, cell.setup(seed), environment=there)
         write_run(tmp_path, block.cell(PRETRAINED, cell.budget).setup(seed))
     page = study_page(find_runs(tmp_path), "img")
-    assert "In each of the 2 pairs the two runs are of different machines" in page
+    told = f"all 2 of *{cell.arm.name}* minus *pretrained*.\n"
+    assert f"a difference between machines would be part of theirs: {told}" in page
     write_run(tmp_path, cell.setup(12))
     write_run(tmp_path, block.cell(PRETRAINED, cell.budget).setup(12))
     page = study_page(find_runs(tmp_path), "img")
-    assert "Of 3 pairs, 2 have their two runs from different machines." in page
+    assert f"2 of 3 of *{cell.arm.name}* minus *pretrained*.\n" in page
 
 
 def test_what_else_was_tried_is_told_by_validation(tmp_path):

@@ -1,0 +1,62 @@
+"""The baselines without a network beside both arms: rows of STUDY.md's table, and what they say."""
+
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from metrics import MIN_PAIRS, paired_difference
+from studies.comparisons import Main
+from studies.extra import Classical, Extra
+
+
+def classical_rows(main: Main, extra: Extra) -> list[dict[str, Any]]:
+    """Baselines without a network beside both arms, on the seeds that all have."""
+    arms = {
+        row.budget: {
+            seed: both
+            for seed, *both in zip(row.pairs.seeds, row.scratch, row.pretrained, strict=True)
+        }
+        for row in main.rows
+    }
+    rows = []
+    for baseline in sorted(extra.classical, key=lambda row: (row.label_fraction, row.name)):
+        ours = arms.get(baseline.label_fraction, {})
+        seeds = sorted(ours.keys() & baseline.test_accuracy.keys())
+        if seeds:
+            theirs = [baseline.test_accuracy[seed] for seed in seeds]
+            scratch, pretrained = zip(*(ours[seed] for seed in seeds), strict=True)
+            rows.append(
+                {
+                    "baseline": baseline,
+                    "accuracies": theirs,
+                    "scratch": list(scratch),
+                    "difference": paired_difference(theirs, list(pretrained)),
+                }
+            )
+    return rows
+
+
+def above_scratch(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of `classical_rows`, each label budget's best, where its mean is above scratch's.
+
+    With `over`, its difference from scratch. Of baselines with fewer than MIN_PAIRS seeds, none.
+    """
+    enough = [row for row in rows if row["difference"].n >= MIN_PAIRS]
+    by_budget = groupby(enough, key=lambda row: row["baseline"].label_fraction)
+    best = [max(own, key=lambda row: np.mean(row["accuracies"])) for _, own in by_budget]
+    found = [row | {"over": paired_difference(row["scratch"], row["accuracies"])} for row in best]
+    return [row for row in found if row["over"].mean > 0]
+
+
+def kept_settings(rows: list[dict[str, Any]]) -> list[tuple[str, list[Classical]]]:
+    """By name, the baselines that kept a smaller label budget's setting."""
+    kept = [row["baseline"] for row in rows if row["baseline"].settings_of]
+    kept.sort(key=lambda baseline: baseline.name)
+    return [(name, list(own)) for name, own in groupby(kept, key=lambda each: each.name)]
+
+
+def without_classical(main: Main, extra: Extra) -> list[float]:
+    """The label budgets at which no baseline was measured."""
+    measured = {row.label_fraction for row in extra.classical}
+    return [budget for budget in main.block.budgets if budget not in measured]
