@@ -187,9 +187,7 @@ def test_six_pairs_with_a_clear_difference_are_a_claim(runs_dir):
     six_pairs(runs_dir.with_name("harm"), lambda seed: 20, lambda seed: 30 + seed)
     harm = parts_of(runs_dir.with_name("harm"))["answer"]
     assert "hidden patches harms at 100 % (−6.25)" in harm
-    longer = (
-        "is −6.25 at 100 % (harms; scratch 90.00 ± 0.00 %; 0.9 times the time). Time: of training"
-    )
+    longer = "is −6.25 at 100 % (harms; scratch 90.00 ± 0.00 %; 0.9 times the time). Time:"
     assert f"pretrained minus scratch {longer}" in harm
     assert "So at 100 % more epochs are the better use of the time for a single network." in harm
 
