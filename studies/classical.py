@@ -89,7 +89,10 @@ class Measurement:
         return [seed for seed in seeds if seed not in known]
 
     def searched_at(self, baseline: Baseline, budget: float) -> float:
-        """The label budget at which the setting is searched: the largest with few enough images."""
+        """The label budget at which the setting is searched: the largest with few enough images.
+
+        The budget itself where none has.
+        """
 
         def is_quick(budget: float) -> bool:
             return len(labelled_and_valid(self.dataset, 0, budget)[0]) <= baseline.most_searched

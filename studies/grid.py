@@ -65,7 +65,9 @@ ERASED_SCRATCH = Arm("from scratch, random erasing", ERASING)
 AUXILIARY_SCRATCH, AUXILIARY = (
     {
         weight: Arm(
-            f"{start}, auxiliary loss with weight {weight}", {"auxiliary_loss": weight}, pretraining
+            f"{start}, auxiliary loss with weight {weight:g}",
+            {"auxiliary_loss": weight},
+            pretraining,
         )
         for weight in (0.1, 1.0, 3.0, 10.0)
     }
