@@ -49,6 +49,7 @@ def told(rows: list[Compared]) -> dict[str, Any]:
         "decided": decided(rows),
         "undecided": any(row.is_tested and row.judged.verdict == "undecided" for row in rows),
         "machines": machines(rows),
+        "all_of_two_machines": all(of_two_machines(row) == len(row.pairs) for row in rows),
     }
 
 
