@@ -7,19 +7,21 @@ import numpy as np
 from metrics import MARGIN, bootstrap_seeds_and_images
 from report.readme import Answer
 from report.runs import Runs
-from studies.baseline_rows import above_scratch, classical_rows
-from studies.cells import PRETRAINED, SCRATCH, Arm, Block, Study
-from studies.comparisons import Compared, compare, main_comparison, study_of
-from studies.costs import cost_rows
-from studies.extra import extra_of
-from studies.grid import (
+from studies.arms import (
     LONGER,
     LONGER_PRETRAINED,
     PLAIN,
+    PRETRAINED,
     SAME_RECIPE,
+    SCRATCH,
     WITH_LOSS,
     WITH_LOSS_SCRATCH,
 )
+from studies.baseline_rows import above_scratch, classical_rows
+from studies.cells import Arm, Block, Study
+from studies.comparisons import Compared, compare, main_comparison, study_of
+from studies.costs import cost_rows
+from studies.extra import extra_of
 
 RESAMPLES = 4_000  # of seeds and images
 

@@ -6,7 +6,7 @@ label budget, and `recipes.Setup` makes the folder's name from both.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from msgspec import structs
@@ -165,23 +165,6 @@ class Study:
     def seeds(self) -> tuple[int, ...]:
         """The paired seeds of a complete primary cell."""
         return self.blocks[0].cells[0].seeds
-
-
-# ------------------------------------------------------------------ what both rounds share
-
-SCRATCH = Arm("from scratch")
-PRETRAINED = Arm("pretrained", pretraining={})
-# The pretraining of the first round, and of the search before the protocol.
-FORMER = {"target": "normalised", "epochs": 30}
-EARLIER = Arm("pretrained, 30 epochs, no HOG", pretraining=FORMER)
-USUAL = {"batch_size": 128, "learning_rate": 4e-3}
-FREEZE = {"freeze_encoder": True, "encoder_lr_scale": 1.0}  # a frozen encoder has no rate
-NO_TEST = {"skip_test": True}  # judged on validation alone
-
-
-def more_passes(passes: int, of: Arm = SCRATCH) -> Arm:
-    """The same arm, with steps on top."""
-    return replace(of, name=f"{of.name}, {passes} more passes over all images", passes=passes)
 
 
 def steps(table: dict[float, tuple[int, Options, Options]]) -> dict[float, tuple[Options, Options]]:

@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 
 from report.minutes import classifier_minutes, on_one_processor, pretraining_minutes
 from report.runs import Runs, accuracy
-from studies.cells import SCRATCH, Block, Cell
+from studies.arms import LONGER, SCRATCH
+from studies.cells import Block, Cell
 from studies.comparisons import runs_of
 from studies.first_round import SCRATCH_FOURFOLD, SCRATCH_SHORT
-from studies.grid import LONGER
 
 BUDGETS = (0.01, 0.1, 1.0)  # at which cost is looked at
 USES = 10  # classifiers that might share one pretraining

@@ -16,17 +16,9 @@ from harness.files import shown
 from harness.weights import fill
 from models import Encoder
 from recipes import ENCODER, MODEL, AutoencoderRecipe, ClassifierRecipe, Setup
+from studies.arms import NO_SKIPS, NORMALISED, PIXELS, PLAIN, PLAIN_NO_SKIPS, PRETRAINED, SCRATCH
 from studies.extra import MASKED, RANDOM, STAGES, TRAINED
-from studies.grid import (
-    NO_SKIPS,
-    NORMALISED,
-    PIXELS,
-    PLAIN,
-    PLAIN_NO_SKIPS,
-    PRETRAINED,
-    SCRATCH,
-    Study,
-)
+from studies.grid import Study
 from training import evaluation_batches
 
 PRETRAININGS = {

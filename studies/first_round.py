@@ -1,18 +1,7 @@
 """The first round: the runs from before the protocol, and what was compared with them."""
 
-from studies.cells import (
-    EARLIER,
-    FORMER,
-    FREEZE,
-    NO_TEST,
-    SCRATCH,
-    USUAL,
-    Arm,
-    Block,
-    Round,
-    more_passes,
-    steps,
-)
+from studies.arms import EARLIER, FORMER, FREEZE, NO_TEST, SCRATCH, USUAL, more_passes
+from studies.cells import Arm, Block, Round, steps
 
 ROUND_1 = Round(
     {"validations": 5},

@@ -1,88 +1,40 @@
-"""The study's grid: the protocol's arms, label budgets and seeds, and the two studies.
+"""The study's grid: the protocol's blocks, label budgets and seeds, and the two studies.
 
-The first round's arms are in first_round.py, the search's trials in search.py.
+The arms are in arms.py, the first round in first_round.py, the search's trials in search.py.
 """
 
 from dataclasses import dataclass
 from itertools import pairwise
 
-from studies.cells import (
+from studies.arms import (
+    AUXILIARY,
+    AUXILIARY_SCRATCH,
     EARLIER,
-    FREEZE,
-    NEW,
+    ERASED,
+    ERASED_SCRATCH,
+    FACTORIAL,
+    FEWER_IMAGES,
+    FROZEN,
+    HIDDEN,
+    LENGTHS,
+    LONGER,
+    LONGER_PRETRAINED,
+    LONGEST,
     NO_TEST,
+    NORMALISED,
     PRETRAINED,
+    SAME_RECIPE,
     SCRATCH,
-    SEEDS,
     USUAL,
-    Arm,
-    Block,
-    Round,
-    Study,
-    more_passes,
-    steps,
+    WIDE_DECODER,
+    WITH_LOSS,
+    WITH_LOSS_SCRATCH,
+    WITH_SKIPS,
+    WITHOUT_SKIPS,
+    wider,
 )
+from studies.cells import NEW, SEEDS, Block, Round, Study, steps
 from studies.first_round import ABLATION_BLOCK, ROUND_1_BLOCK
-
-# ------------------------------------------------------------------ the protocol's arms
-
-FROZEN = Arm("pretrained, encoder frozen", FREEZE, {})
-
-# All combinations of skips and objective; the pretrained arm is one of them.
-NORMALISED = Arm("masked, normalised", pretraining={"target": "normalised"})
-PIXELS = Arm("masked, pixels", pretraining={"target": "pixels"})
-PLAIN = Arm("plain", pretraining={"corruption": "none"})
-NO_SKIPS = Arm("masked, normalised + HOG, no skips", pretraining={"skips": False})
-NORMALISED_NO_SKIPS, PIXELS_NO_SKIPS, PLAIN_NO_SKIPS = (
-    Arm(f"{arm.name}, no skips", pretraining=arm.pretraining | {"skips": False})
-    for arm in (NORMALISED, PIXELS, PLAIN)
-)
-WITH_SKIPS = (PLAIN, PIXELS, NORMALISED, PRETRAINED)
-WITHOUT_SKIPS = (PLAIN_NO_SKIPS, PIXELS_NO_SKIPS, NORMALISED_NO_SKIPS, NO_SKIPS)
-FACTORIAL = (*WITH_SKIPS, *WITHOUT_SKIPS)
-
-*LENGTHS, LONGEST = (
-    Arm(f"pretrained, {epochs} epochs", pretraining={"epochs": epochs}) for epochs in (3, 30, 100)
-)
-FEWER_IMAGES = Arm(
-    "pretrained on 10 % of the images, as many steps",
-    pretraining={"image_fraction": 0.1, "epochs": 100},
-)
-HIDDEN = tuple(
-    Arm(f"pretrained, {hidden} of 49 patches hidden", pretraining={"hidden_patches": hidden})
-    for hidden in (12, 36)
-)
-# 10 epochs of pretraining take about as long as 20 of classification: the decoder takes the rest.
-LONGER, LONGER_PRETRAINED = more_passes(20), more_passes(20, PRETRAINED)
-# Below 10 % the arms' recipes differ: what of the gain is the recipe's?
-SAME_RECIPE = Arm("from scratch, recipe of pretrained", as_pretrained=True)
-
-# What was tried and not adopted.
-WIDE_DECODER = Arm("pretrained, decoder as wide as the encoder", pretraining={"decoder_width": 1.0})
-ERASING = {"random_erasing": 0.25}
-ERASED = Arm("pretrained, random erasing", ERASING, {})
-ERASED_SCRATCH = Arm("from scratch, random erasing", ERASING)
-AUXILIARY_SCRATCH, AUXILIARY = (
-    {
-        weight: Arm(
-            f"{start}, auxiliary loss with weight {weight:g}",
-            {"auxiliary_loss": weight},
-            pretraining,
-        )
-        for weight in (0.1, 1.0, 3.0, 10.0)
-    }
-    for start, pretraining in (("from scratch", None), ("pretrained", {}))
-)
-# Each arm with the weight that was best there on validation, on average over the label budgets.
-WITH_LOSS_SCRATCH, WITH_LOSS = AUXILIARY_SCRATCH[10.0], AUXILIARY[1.0]
-
-
-def wider(width: float) -> tuple[Arm, Arm]:
-    """Both arms with other nets."""
-    changes = {"width": width}
-    scratch = Arm(f"from scratch, width {width:g}", changes)
-    return scratch, Arm(f"pretrained, width {width:g}", changes, {})
-
 
 # ------------------------------------------------------------------ the protocol
 

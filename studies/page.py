@@ -20,17 +20,17 @@ from report.minutes import on_one_processor
 from report.pairs import QUICK
 from report.runs import FinishedRun, Runs, class_accuracy, core_seconds
 from studies.answer import answer, least_p, seeds_and_images
+from studies.arms import LONGER, PRETRAINED, SCRATCH
 from studies.baseline_rows import (
     above_scratch,
     classical_rows,
     kept_settings,
     without_classical,
 )
-from studies.cells import PRETRAINED, SCRATCH, Block
+from studies.cells import Block
 from studies.comparisons import Compared, Main, main_comparison, study_of
 from studies.costs import USES, cost_rows
 from studies.extra import RANDOM, STAGES, TRAINED, Probe, extra_of
-from studies.grid import LONGER
 from studies.search import unsettled
 from studies.sections import ablation_rows, others_tried, round_1, search_tables, section
 

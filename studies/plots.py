@@ -13,7 +13,7 @@ from harness.files import shown
 from metrics import MARGIN, MIN_PAIRS, paired_difference
 from report.plots import FULL, GREY, PRETRAINED, PURPLE, SCRATCH, VERMILION, common_history, picture
 from report.runs import Runs, accuracy, class_accuracy
-from studies import grid
+from studies import arms
 from studies.baseline_rows import classical_rows
 from studies.cells import Block
 from studies.comparisons import Compared, compare, main_comparison, shared_runs, study_of
@@ -27,8 +27,8 @@ SIDE_BY_SIDE = 3  # panels: more would make the text too small on a page
 CLASSICAL = (("#009E73", "^"), ("#E69F00", "v"), (PURPLE, "D"), ("#56B4E9", "P"))
 OBJECTIVES = ("plain", "masked,\npixels", "masked,\nnormalised", "masked, norm.\n+ HOG")
 SKIPS = (
-    ("no skips", "black", "^", grid.WITHOUT_SKIPS),
-    ("with skips", VERMILION, "D", grid.WITH_SKIPS),
+    ("no skips", "black", "^", arms.WITHOUT_SKIPS),
+    ("with skips", VERMILION, "D", arms.WITH_SKIPS),
 )
 SMALL = 0.01  # the largest label budget whose gains are drawn on the scale of large ones
 
@@ -246,11 +246,11 @@ def draw_factorial(runs: Runs, block: Block, path: Path) -> None:
     budgets = sorted({cell.budget for cell in block.cells})
     with picture(path, 3.4, columns=len(budgets)) as (row,):
         for axes, budget in zip(row, budgets, strict=True):
-            arms = (grid.SCRATCH, *grid.FACTORIAL)
-            found = shared_runs(runs, [block.cell(arm, budget) for arm in arms])
+            shown_arms = (arms.SCRATCH, *arms.FACTORIAL)
+            found = shared_runs(runs, [block.cell(arm, budget) for arm in shown_arms])
             scores = [[accuracy(run) for run in each] for each in found]
-            accuracies = dict(zip(arms, scores, strict=True))
-            if scratch := accuracies[grid.SCRATCH]:
+            accuracies = dict(zip(shown_arms, scores, strict=True))
+            if scratch := accuracies[arms.SCRATCH]:
                 level = 100 * np.mean(scratch)
                 axes.axhline(level, color=SCRATCH["color"], label="from scratch")
             for k, (label, colour, marker, of_skips) in enumerate(SKIPS):

@@ -11,7 +11,8 @@ from itertools import product
 import numpy as np
 
 from report.runs import Runs, valid_accuracy
-from studies.cells import FORMER, Arm, Block, Cell, Options, Study
+from studies.arms import FORMER
+from studies.cells import Arm, Block, Cell, Options, Study
 
 BATCHES = (16, 32, 128)
 RATES = (1e-3, 2e-3, 4e-3)

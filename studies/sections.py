@@ -7,7 +7,8 @@ import numpy as np
 
 from report.pairs import Pairs
 from report.runs import FinishedRun, Runs, accuracy, core_seconds, valid_accuracy
-from studies.cells import EARLIER, SCRATCH, Arm, Block, Cell, Study
+from studies.arms import EARLIER, SCRATCH
+from studies.cells import Arm, Block, Cell, Study
 from studies.comparisons import Compared, compare, runs_of, shared_runs, shared_seeds
 from studies.first_round import BY_EPOCHS, COMPARED_1, ROUND_1_BLOCK, SCRATCH_FIRST, SHIFTED
 from studies.search import ARMS, Trial, best, choice_by_few, trials

@@ -22,9 +22,10 @@ from plot import main as plot
 from recipes import ENCODER, ClassifierRecipe, Machine, Setup
 from report.pairs import epochs_to
 from report.runs import core_seconds, find_runs
-from studies import first_round, grid
+from studies import arms, first_round, grid
 from studies.answer import answer
-from studies.cells import EARLIER, PRETRAINED, SCRATCH, Arm, Block, Cell, Round, Study
+from studies.arms import EARLIER, PRETRAINED, SCRATCH
+from studies.cells import Arm, Block, Cell, Round, Study
 from studies.comparisons import compare
 from studies.costs import costs
 from studies.extra import CLASSICAL, PROBES, RANDOM, TRAINED
@@ -358,13 +359,13 @@ def digits_data():
 # Two runs, of so many epochs, so many at a time.
 OWN_STUDY = """
 import sys
-from studies import cells, grid
+from studies import arms, cells, grid
 from study import main
 runs_dir, epochs, jobs = sys.argv[1:]
 epochs = int(epochs)
 options = {"dataset": "digits", "width": 0.1, "epochs": epochs, "validations": epochs}
 round_ = cells.Round(options, {0.1: ({}, {})})
-block = cells.Block("primary", "?", round_, round_.cells((cells.SCRATCH,), {0.1: 2}))
+block = cells.Block("primary", "?", round_, round_.cells((arms.SCRATCH,), {0.1: 2}))
 search = cells.Round({}, {})
 grid.STUDIES["digits"] = cells.Study("demo/runs", round_, search, (), 1.0, (block,))
 main(["--dataset", "digits", "--blocks", "primary", "--jobs", jobs, "--runs-dir", runs_dir])
@@ -745,7 +746,7 @@ def test_what_a_graphics_card_took_is_no_cost(tmp_path):
 
 def test_the_answer_tells_what_longer_training_gives_wherever_it_ran(tmp_path):
     card = replace(ENVIRONMENT, device="cuda", accelerator="a card")
-    for arm, wrong in ((SCRATCH, 40), (PRETRAINED, 30), (grid.LONGER, 20)):
+    for arm, wrong in ((SCRATCH, 40), (PRETRAINED, 30), (arms.LONGER, 20)):
         cell = PRIMARY.cell(arm, 1.0)
         write_run(tmp_path, cell.setup(10), first_images_wrong(wrong), environment=card)
     ((longer, times),) = answer(find_runs(tmp_path)).longer
@@ -759,7 +760,7 @@ def test_the_answer_tells_what_longer_training_gives_wherever_it_ran(tmp_path):
 
 def test_the_answer_tells_what_the_auxiliary_loss_gives_without_pretraining(tmp_path):
     block = FASHION.block("auxiliary-scratch")
-    wrong = {SCRATCH: 40, PRETRAINED: 35, grid.WITH_LOSS_SCRATCH: 30, grid.WITH_LOSS: 10}
+    wrong = {SCRATCH: 40, PRETRAINED: 35, arms.WITH_LOSS_SCRATCH: 30, arms.WITH_LOSS: 10}
     for seed in range(10, 20):
         told = answer(find_runs(tmp_path))
         assert not told or not (told.auxiliary or told.both)
@@ -784,7 +785,7 @@ def test_what_is_decided_is_told_in_words(tmp_path):
 def test_a_factorials_means_are_over_the_same_seeds(tmp_path):
     """Its control is the primary cells', and has seeds that the others have not got yet."""
     factorial = FASHION.block("factorial")
-    for arm, seeds in ((PRETRAINED, (10, 11)), (grid.NORMALISED, (11,))):
+    for arm, seeds in ((PRETRAINED, (10, 11)), (arms.NORMALISED, (11,))):
         for seed in seeds:
             wrong = first_images_wrong(20 + 20 * (seed == 11))
             write_run(tmp_path, factorial.cell(arm, 0.01).setup(seed), wrong)
