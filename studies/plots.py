@@ -30,6 +30,7 @@ SKIPS = (
     ("no skips", "black", "^", arms.WITHOUT_SKIPS),
     ("with skips", VERMILION, "D", arms.WITH_SKIPS),
 )
+REFERENCES = {arms.SCRATCH: "-", arms.SAME_RECIPE: "--"}
 SMALL = 0.01  # the largest label budget whose gains are drawn on the scale of large ones
 
 
@@ -246,13 +247,14 @@ def draw_factorial(runs: Runs, block: Block, path: Path) -> None:
     budgets = sorted({cell.budget for cell in block.cells})
     with picture(path, 3.4, columns=len(budgets)) as (row,):
         for axes, budget in zip(row, budgets, strict=True):
-            shown_arms = (arms.SCRATCH, *arms.FACTORIAL)
+            shown_arms = (*REFERENCES, *arms.FACTORIAL)
             found = shared_runs(runs, [block.cell(arm, budget) for arm in shown_arms])
             scores = [[accuracy(run) for run in each] for each in found]
             accuracies = dict(zip(shown_arms, scores, strict=True))
-            if scratch := accuracies[arms.SCRATCH]:
-                level = 100 * np.mean(scratch)
-                axes.axhline(level, color=SCRATCH["color"], label="from scratch")
+            for arm, line in REFERENCES.items():
+                if accuracies[arm]:
+                    look = {"color": SCRATCH["color"], "linestyle": line, "label": arm.name}
+                    axes.axhline(100 * np.mean(accuracies[arm]), **look)
             for k, (label, colour, marker, of_skips) in enumerate(SKIPS):
                 values = [accuracies[arm] for arm in of_skips]
                 where = [i + 0.16 * (k - 0.5) for i, each in enumerate(values) if each]
