@@ -69,7 +69,7 @@ AUXILIARY_SCRATCH, AUXILIARY = (
             {"auxiliary_loss": weight},
             pretraining,
         )
-        for weight in (0.1, 1.0, 3.0, 10.0)
+        for weight in (0.1, 1.0, 3.0, 10.0, 30.0)
     }
     for start, pretraining in (("from scratch", None), ("pretrained", {}))
 )
