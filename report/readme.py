@@ -64,7 +64,7 @@ class Answer:
         small: of `rows`, those too small to matter, with the interval over seeds and test images.
         least_p: what a corrected p of `rows` can be at least; None where none is told.
         same_recipe: pretrained minus from scratch with the pretrained arm's recipe.
-        plain: a plain autoencoder's encoder minus the same.
+        plain: a plain autoencoder's encoder minus the same; told beside `same_recipe`.
         auxiliary: from scratch with the auxiliary loss minus without.
         both: pretrained minus from scratch, each with its auxiliary loss.
         longer: pretrained minus from scratch with more epochs, and what that takes, over
@@ -98,7 +98,7 @@ class Answer:
     @property
     def has_explored(self) -> bool:
         """Whether there is anything to tell that is exploratory."""
-        parts = (self.same_recipe, self.plain, self.auxiliary, self.longer, self.baselines)
+        parts = (self.both_longer, self.same_recipe, self.auxiliary, self.longer, self.baselines)
         return any(map(len, parts))
 
     @property

@@ -102,7 +102,8 @@ def answer_of(runs, small=()) -> Answer:
         is_tested=len(pairs) >= MIN_PAIRS,
         planned=MIN_PAIRS,
     )
-    beside = {"plain": [row], "auxiliary": [row], "both": [row], "longer": [(row, 0.9)]}
+    parts = ("same_recipe", "plain", "auxiliary", "both", "both_longer")
+    beside = {part: [row] for part in parts} | {"longer": [(row, 0.9)], "more_passes": 20}
     small = [(row, ends) for ends in small]
     return Answer(rows=[row], least_p=2 / 2**6, small=small, **beside)
 
@@ -183,6 +184,8 @@ def test_six_pairs_with_a_clear_difference_are_a_claim(runs_dir):
     assert "better use" not in parts["answer"]
     assert "without pretraining, gives +6.25 at 100 % (helps) over scratch." in parts["answer"]
     assert "With pretraining as well, it is +6.25 at 100 % (helps) above that" in parts["answer"]
+    assert "- With 20 more passes over all images for both arms, pretrained" in parts["answer"]
+    assert "(HOG), gives +6.25 at 100 % (helps). A plain" in parts["answer"]
     assert "no basis" not in "".join(parts.values())
     six_pairs(runs_dir.with_name("harm"), lambda seed: 20, lambda seed: 30 + seed)
     harm = parts_of(runs_dir.with_name("harm"))["answer"]
