@@ -63,29 +63,38 @@ class Answer:
         other_seeds: whether their seeds are not the protocol's.
         small: of `rows`, those too small to matter, with the interval over seeds and test images.
         least_p: what a corrected p of `rows` can be at least; None where none is told.
+        recipe: from scratch with the pretrained arm's recipe minus with its own, where decided.
         same_recipe: pretrained minus from scratch with the pretrained arm's recipe.
-        plain: a plain autoencoder's encoder minus the same; told beside `same_recipe`.
+        plain, plain_no_skips: encoders of plain autoencoders minus the same.
+        plain_own: that with skips minus from scratch with its own recipe, where decided.
         auxiliary: from scratch with the auxiliary loss minus without.
         both: pretrained minus from scratch, each with its auxiliary loss.
+        more: from scratch with more epochs minus without.
         longer: pretrained minus from scratch with more epochs, and what that takes, over
             pretraining and fine-tuning; None: unknown.
         both_longer: pretrained minus from scratch, both with more epochs.
         more_passes: how many more that is, in passes over all images.
         baselines: as `studies.baseline_rows.above_scratch` gives them.
+        of_two_machines: whether any of the exploratory pairs is.
     """
 
     rows: list[Comparison]
     other_seeds: bool = False
     small: Sequence[tuple[Comparison, tuple[float, float]]] = ()
     least_p: float | None = None
+    recipe: Sequence[Comparison] = ()
     same_recipe: Sequence[Comparison] = ()
     plain: Sequence[Comparison] = ()
+    plain_no_skips: Sequence[Comparison] = ()
+    plain_own: Sequence[Comparison] = ()
     auxiliary: Sequence[Comparison] = ()
     both: Sequence[Comparison] = ()
+    more: Sequence[Comparison] = ()
     longer: Sequence[tuple[Comparison, float | None]] = ()
     both_longer: Sequence[Comparison] = ()
     more_passes: int = 0
     baselines: Sequence[dict[str, Any]] = ()
+    of_two_machines: bool = False
 
     @property
     def groups(self) -> dict[Verdict, list[Comparison]]:

@@ -1,5 +1,6 @@
 """The answer for the first screen of README and STUDY.md, computed from finished runs."""
 
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from studies.arms import (
     LONGER,
     LONGER_PRETRAINED,
     PLAIN,
+    PLAIN_NO_SKIPS,
     PRETRAINED,
     SAME_RECIPE,
     SCRATCH,
@@ -34,22 +36,31 @@ def answer(runs: Runs) -> Answer | None:
     study = study_of(runs)
 
     def rows(block: str, arm: Arm, control: Arm) -> list[Compared]:
-        return rows_of(runs, study.block(block), arm, control)
+        return tested(rows_of(runs, study.block(block), arm, control))
 
+    explored = {
+        "recipe": decided(rows("recipe", SAME_RECIPE, SCRATCH)),
+        "same_recipe": rows("recipe", PRETRAINED, SAME_RECIPE),
+        "plain": rows("factorial", PLAIN, SAME_RECIPE),
+        "plain_no_skips": rows("factorial", PLAIN_NO_SKIPS, SAME_RECIPE),
+        "plain_own": decided(rows("factorial", PLAIN, SCRATCH)),
+        "auxiliary": rows("auxiliary-scratch", WITH_LOSS_SCRATCH, SCRATCH),
+        "both": rows("auxiliary-scratch", WITH_LOSS, WITH_LOSS_SCRATCH),
+        "more": rows("compute", LONGER, SCRATCH),
+        "both_longer": rows("longer", LONGER_PRETRAINED, LONGER),
+    }
+    longer = rows_of(runs, study.block("compute"), PRETRAINED, LONGER)
     times = {row["budget"]: times_longer(row) for row in cost_rows(runs, main.block)}
     return Answer(
         rows=main.rows,
         other_seeds=main.other_seeds,
         small=[(row, seeds_and_images(row)) for row in main.rows if is_small(row)],
         least_p=least_p(study) if any(row.is_tested for row in main.rows) else None,
-        same_recipe=tested(rows("recipe", PRETRAINED, SAME_RECIPE)),
-        plain=tested(rows("factorial", PLAIN, SAME_RECIPE)),
-        auxiliary=tested(rows("auxiliary-scratch", WITH_LOSS_SCRATCH, SCRATCH)),
-        both=tested(rows("auxiliary-scratch", WITH_LOSS, WITH_LOSS_SCRATCH)),
-        longer=[(row, times.get(row.budget)) for row in rows("compute", PRETRAINED, LONGER)],
-        both_longer=tested(rows("longer", LONGER_PRETRAINED, LONGER)),
+        longer=[(row, times.get(row.budget)) for row in longer],
         more_passes=LONGER.passes,
         baselines=above_scratch(classical_rows(main, extra_of(runs))),
+        of_two_machines=any(row.of_two_machines for row in chain(longer, *explored.values())),
+        **explored,
     )
 
 
@@ -62,6 +73,10 @@ def rows_of(runs: Runs, block: Block, arm: Arm, control: Arm) -> list[Compared]:
 
 def tested(rows: list[Compared]) -> list[Compared]:
     return [row for row in rows if row.is_tested]
+
+
+def decided(rows: list[Compared]) -> list[Compared]:
+    return [row for row in rows if row.judged.verdict != "undecided"]
 
 
 def is_small(row: Compared) -> bool:

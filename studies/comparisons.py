@@ -44,6 +44,13 @@ class Compared:
         return differences_of(self.pairs)
 
     @property
+    def of_two_machines(self) -> int:
+        """How many pairs were not made on one kind of machine, in one number format."""
+        arms = (self.pairs.control, self.pairs.treated)
+        both = zip(*([run.config.environment for run in runs] for runs in arms), strict=True)
+        return sum((a.machine, a.precision) != (b.machine, b.precision) for a, b in both)
+
+    @property
     def epochs(self) -> str:
         """Of the classifier: one number where both arms have the same."""
         runs = (self.pairs.control[0], self.pairs.treated[0])

@@ -50,7 +50,7 @@ def told(rows: list[Compared]) -> dict[str, Any]:
         "decided": decided(rows),
         "undecided": any(row.is_tested and row.judged.verdict == "undecided" for row in rows),
         "machines": machines(rows),
-        "all_of_two_machines": all(of_two_machines(row) == len(row.pairs) for row in rows),
+        "all_of_two_machines": all(row.of_two_machines == len(row.pairs) for row in rows),
     }
 
 
@@ -58,7 +58,7 @@ def machines(rows: Iterable[Compared]) -> list[tuple[Arm, Arm, int, int]]:
     """Arm, control, how many pairs are of two machines, of how many; none where none is."""
     found: dict[tuple[Arm, Arm], list[tuple[int, int]]] = {}
     for row in rows:
-        of_row = of_two_machines(row), len(row.pairs)
+        of_row = row.of_two_machines, len(row.pairs)
         found.setdefault((row.arm, row.control), []).append(of_row)
     sums = [(*arms, *map(sum, zip(*of_arms, strict=True))) for arms, of_arms in found.items()]
     return [each for each in sums if each[2]]
@@ -70,13 +70,6 @@ def with_others(block: Block, budgets: list[float]) -> tuple[Cell, ...]:
     arms = dict.fromkeys(arm for family in block.families for pair in family for arm in pair)
     others = [block.cell(arm, b) for arm in arms if arm not in own for b in budgets]
     return (*others, *block.cells)
-
-
-def of_two_machines(row: Compared) -> int:
-    """How many of its pairs were not made on one kind of machine, in one number format."""
-    arms = (row.pairs.control, row.pairs.treated)
-    both = zip(*([run.config.environment for run in runs] for runs in arms), strict=True)
-    return sum((a.machine, a.precision) != (b.machine, b.precision) for a, b in both)
 
 
 def decided(rows: Iterable[Compared]) -> list[tuple[Arm, Arm, str, list[Compared]]]:

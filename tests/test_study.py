@@ -754,21 +754,25 @@ def test_the_answer_tells_what_longer_training_gives_wherever_it_ran(tmp_path):
     assert (longer.budget, longer.scratch, longer.pretrained) == (1.0, [0.9], [0.85])
     page = study_page(find_runs(tmp_path), "img")
     # No time, which a card's runs do not tell.
-    assert "minus scratch is −5.00 at 100 % (1 of 10 seeds; scratch 90.00 %).\n" in page
+    assert "minus scratch is −5.00 at 100 % (1 of 10 seeds).\n" in page
     assert "| 1 of 10 | −5.00 | – | – | – | – | incomplete |" in page
 
 
 def test_the_answer_tells_what_the_auxiliary_loss_gives_without_pretraining(tmp_path):
     block = FASHION.block("auxiliary-scratch")
     wrong = {SCRATCH: 40, PRETRAINED: 35, arms.WITH_LOSS_SCRATCH: 30, arms.WITH_LOSS: 10}
+    elsewhere = replace(ENVIRONMENT, processor="another")
     for seed in range(10, 20):
         told = answer(find_runs(tmp_path))
-        assert not told or not (told.auxiliary or told.both)
+        assert not told or not (told.auxiliary or told.both or told.of_two_machines)
         for arm, images in wrong.items():
             cell = block.cell(arm, 0.01)
-            write_run(tmp_path, cell.setup(seed), first_images_wrong(images + seed % 2))
+            there = ENVIRONMENT if arm is SCRATCH else elsewhere
+            correct = first_images_wrong(images + seed % 2)
+            write_run(tmp_path, cell.setup(seed), correct, environment=there)
     told = answer(find_runs(tmp_path))
     ((alone,), (both,)) = told.auxiliary, told.both
+    assert (alone.of_two_machines, both.of_two_machines, told.of_two_machines) == (10, 0, True)
     assert (alone.judged.difference.mean, alone.judged.verdict) == (pytest.approx(0.05), "helps")
     assert (both.judged.difference.mean, both.judged.verdict) == (pytest.approx(0.1), "helps")
 
