@@ -138,6 +138,7 @@ def pretraining_blocks(
     # The protocol's own is compared with these in the primary family and in the block `recipe`.
     others = [arm for arm in FACTORIAL if arm is not PRETRAINED]
     against = (tuple((arm, control) for arm in others) for control in (SCRATCH, SAME_RECIPE))
+    lengths = (tuple((arm, control) for arm in LENGTHS) for control in (PRETRAINED, SCRATCH))
     questions = {
         "factorial": (
             "Skips, masking, target: which of them matters?",
@@ -145,7 +146,7 @@ def pretraining_blocks(
             extent.seeds,
             (factors, *against),
         ),
-        "length": ("How long must pretraining be?", LENGTHS, extent.few, ()),
+        "length": ("How long must pretraining be?", LENGTHS, extent.few, tuple(lengths)),
         "longest": ("And if it is ten times as long?", (LONGEST,), extent.fewest, ()),
         "images": ("Are fewer images enough, with as many steps?", (FEWER_IMAGES,), extent.few, ()),
         "hidden": ("Which mask ratio?", HIDDEN, extent.few, ()),
