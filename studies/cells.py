@@ -145,6 +145,7 @@ class Study:
     """All that is run on one data set, in the order of what a claim needs.
 
     Args:
+        rechosen: the protocol with the recipes that the search chose too late for it.
         search: the epochs at which each arm's recipe is looked for, and at which label budgets.
         search_seeds: seeds that no run uses which reads the test set.
         searched_late: label budgets from here on were searched after the protocol, with its
@@ -153,10 +154,17 @@ class Study:
 
     runs_dir: str
     protocol: Round
+    rechosen: Round
     search: Round
     search_seeds: tuple[int, ...]
     searched_late: float
     blocks: tuple[Block, ...]
+
+    @property
+    def exploratory(self) -> list[Block]:
+        """The blocks whose arms are compared on the test set beside the primary ones."""
+        rounds = (self.protocol, self.rechosen)
+        return [block for block in self.blocks[1:] if block.round in rounds]
 
     def block(self, name: str) -> Block | None:
         return next((block for block in self.blocks if block.name == name), None)

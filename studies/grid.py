@@ -51,6 +51,8 @@ PROTOCOL = {
     0.3: (15, USUAL, USUAL),
     1.0: (10, USUAL, USUAL),
 }
+# From 10 % on, the best of the search, which came after the primary runs.
+RECHOSEN = {0.1: (30, USUAL | {"batch_size": 32, "epochs": 120}, SLOW | {"batch_size": 32})}
 # digits: a tenth is 138 images.
 MINIATURE = {0.01: (60, SMALL, SMALL), 0.1: (20, SMALL, SMALL), 1.0: (10, USUAL, USUAL)}
 
@@ -80,8 +82,12 @@ class Extent:
     widths: dict[float, int]
 
 
-def protocol_blocks(round_: Round, extent: Extent) -> tuple[Block, ...]:
-    """The primary cells, then what is exploratory."""
+def protocol_blocks(round_: Round, rechosen: Round, extent: Extent) -> tuple[Block, ...]:
+    """The primary cells, then what is exploratory.
+
+    Args:
+        rechosen: with the recipes that the search chose too late for the protocol.
+    """
     small = extent.small
     ends = dict.fromkeys((small[0], small[-1]))
     nets = [(wider(width), seeds) for width, seeds in extent.widths.items()]
@@ -112,6 +118,17 @@ def protocol_blocks(round_: Round, extent: Extent) -> tuple[Block, ...]:
         ),
         *pretraining_blocks(round_, tuple(ends), extent),
         *control_blocks(round_, extent),
+        Block(
+            "searched",
+            "And where the search came late, with the recipes that it chose?",
+            rechosen,
+            rechosen.cells(
+                (SCRATCH, PRETRAINED, SAME_RECIPE),
+                dict.fromkeys(rechosen.budgets, extent.seeds),
+                extent.first,
+            ),
+            (((PRETRAINED, SCRATCH), (PRETRAINED, SAME_RECIPE)),),
+        ),
         *auxiliary_blocks(round_, extent),
         Block(
             "wide",
@@ -222,6 +239,7 @@ FEW = 8
 FEWEST = 3
 SMALL_BUDGETS = (0.001, 0.003, 0.01)
 FASHION_PROTOCOL = Round({"validations": 5}, steps(PROTOCOL))
+FASHION_RECHOSEN = Round({"validations": 5}, steps(RECHOSEN))
 AGAIN_BLOCK = Block(
     "again",
     "Does it repeat, with other seeds and on another machine?",
@@ -250,12 +268,14 @@ TRIED_BLOCK = Block(
 FASHION = Study(
     runs_dir="runs",
     protocol=FASHION_PROTOCOL,
+    rechosen=FASHION_RECHOSEN,
     search=Round({"validations": 1, **NO_TEST}, steps(SEARCHED)),
     search_seeds=SEARCH_SEEDS,
     searched_late=0.1,
     blocks=(
         *protocol_blocks(
             FASHION_PROTOCOL,
+            FASHION_RECHOSEN,
             Extent(
                 NEW, SEEDS, FEW, FEWEST, SMALL_BUDGETS, (0.01, 0.1, 1.0), {0.5: FEWEST, 1.0: FEWEST}
             ),
@@ -269,12 +289,16 @@ FASHION = Study(
 # A miniature of it all.
 SMALL_DIGITS = {"dataset": "digits", "width": 0.1}
 DIGITS_PROTOCOL = Round({"validations": 5, **SMALL_DIGITS}, steps(MINIATURE))
+DIGITS_RECHOSEN = Round({"validations": 5, **SMALL_DIGITS}, steps({0.1: (40, SMALL, SMALL)}))
 DIGITS = Study(
     runs_dir="demo/runs",
     protocol=DIGITS_PROTOCOL,
+    rechosen=DIGITS_RECHOSEN,
     search=Round({"validations": 1, **SMALL_DIGITS, **NO_TEST}, steps({0.1: (20, {}, {})})),
     search_seeds=(100,),
     searched_late=0.1,
-    blocks=protocol_blocks(DIGITS_PROTOCOL, Extent(0, 2, 1, 1, (0.1,), (1.0,), {0.2: 1})),
+    blocks=protocol_blocks(
+        DIGITS_PROTOCOL, DIGITS_RECHOSEN, Extent(0, 2, 1, 1, (0.1,), (1.0,), {0.2: 1})
+    ),
 )
 STUDIES = {"fashion": FASHION, "digits": DIGITS}

@@ -67,14 +67,13 @@ def study_page(runs: Runs, img_dir: str) -> str:
         probes=probe_table(extra.probes),
         probe_gains=probe_gains(extra.probes),
         has_tsne=extra.has_tsne,
-        exploratory=[
-            section(runs, block) for block in study.blocks[1:] if block.round is study.protocol
-        ],
+        exploratory=[section(runs, block) for block in study.exploratory],
         round_1=round_1(runs, study.block("round1")),
         ablation=ablation_rows(runs, study.block("ablation")),
         search=search_tables(runs, study),
         unsettled=unsettled(study, runs),
         searched_late=study.searched_late,
+        rechosen=study.rechosen,
         others_tried=others_tried(runs, study.block("tried")),
         classes=class_table(main),
         has_first_round=study.block("round1") is not None,

@@ -59,7 +59,7 @@ def block(*cells, name="primary", round_=TINY) -> Block:
 
 
 def tiny_study(*blocks) -> Study:
-    return Study("demo/runs", TINY, Round({}, {}), (), 1.0, tuple(blocks))
+    return Study("demo/runs", TINY, TINY, Round({}, {}), (), 1.0, tuple(blocks))
 
 
 @pytest.fixture
@@ -449,6 +449,25 @@ def test_large_budgets_are_searched_with_the_protocols_pretraining():
     assert list(found) == list(FASHION.protocol.budgets)
     assert found[0.03].pretraining(100).name == "autoencoder-normalised-epochs30"
     assert found[0.1].pretraining(100).name == "autoencoder"
+
+
+def test_recipes_are_those_that_the_search_chose():
+    """Below 10 % the protocol's; from there on those of the block `searched`."""
+
+    def chosen(recipe):
+        told = ("epochs", "batch_size", "learning_rate", "label_smoothing", "freeze_encoder")
+        return [getattr(recipe, name) for name in (*told, "encoder_lr_scale")]
+
+    runs = find_runs(HERE / "runs")
+    for budget in FASHION.search.budgets:
+        late = budget >= FASHION.searched_late
+        round_ = FASHION.rechosen if late else FASHION.protocol
+        for name, arm in (("from scratch", SCRATCH), ("pretrained", PRETRAINED)):
+            own = [t for t in trials(FASHION, runs) if (t.cell.budget, t.arm) == (budget, name)]
+            if not late or budget in round_.budgets:
+                assert all(trial.is_complete(runs) for trial in own)
+                cell = round_.cell(arm, budget)
+                assert chosen(best(own, runs).cell.recipe) == chosen(cell.recipe)
 
 
 def test_few_validation_images_choose_worse(tmp_path):
