@@ -59,7 +59,7 @@ def block(*cells, name="primary", round_=TINY) -> Block:
 
 
 def tiny_study(*blocks) -> Study:
-    return Study("demo/runs", TINY, TINY, Round({}, {}), (), 1.0, tuple(blocks))
+    return Study("demo/runs", TINY, Round({}, {}), Round({}, {}), (), 1.0, tuple(blocks))
 
 
 @pytest.fixture
@@ -366,8 +366,8 @@ epochs = int(epochs)
 options = {"dataset": "digits", "width": 0.1, "epochs": epochs, "validations": epochs}
 round_ = cells.Round(options, {0.1: ({}, {})})
 block = cells.Block("primary", "?", round_, round_.cells((arms.SCRATCH,), {0.1: 2}))
-search = cells.Round({}, {})
-grid.STUDIES["digits"] = cells.Study("demo/runs", round_, search, (), 1.0, (block,))
+nothing = cells.Round({}, {})
+grid.STUDIES["digits"] = cells.Study("demo/runs", round_, nothing, nothing, (), 1.0, (block,))
 main(["--dataset", "digits", "--blocks", "primary", "--jobs", jobs, "--runs-dir", runs_dir])
 """
 
