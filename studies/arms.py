@@ -57,6 +57,11 @@ LONGER, LONGER_PRETRAINED = more_passes(20), more_passes(20, PRETRAINED)
 # Below 10 % the arms' recipes differ: what of the gain is the recipe's?
 SAME_RECIPE = Arm("from scratch, recipe of pretrained", as_pretrained=True)
 
+# With the recipes that the search chose too late for the protocol, which a round of their own has.
+RECHOSEN_SCRATCH = Arm("from scratch, recipe searched later")
+RECHOSEN = Arm("pretrained, recipe searched later", pretraining={})
+RECHOSEN_SAME = Arm("from scratch, recipe searched later for pretrained", as_pretrained=True)
+
 # What was tried and not adopted.
 WIDE_DECODER = Arm("pretrained, decoder as wide as the encoder", pretraining={"decoder_width": 1.0})
 ERASING = {"random_erasing": 0.25}

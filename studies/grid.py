@@ -23,6 +23,9 @@ from studies.arms import (
     NO_TEST,
     NORMALISED,
     PRETRAINED,
+    RECHOSEN,
+    RECHOSEN_SAME,
+    RECHOSEN_SCRATCH,
     SAME_RECIPE,
     SCRATCH,
     USUAL,
@@ -52,7 +55,7 @@ PROTOCOL = {
     1.0: (10, USUAL, USUAL),
 }
 # From 10 % on, the best of the search, which came after the primary runs.
-RECHOSEN = {0.1: (30, USUAL | {"batch_size": 32, "epochs": 120}, SLOW | {"batch_size": 32})}
+LATER = {0.1: (30, USUAL | {"batch_size": 32, "epochs": 120}, SLOW | {"batch_size": 32})}
 # digits: a tenth is 138 images.
 MINIATURE = {0.01: (60, SMALL, SMALL), 0.1: (20, SMALL, SMALL), 1.0: (10, USUAL, USUAL)}
 
@@ -123,11 +126,11 @@ def protocol_blocks(round_: Round, rechosen: Round, extent: Extent) -> tuple[Blo
             "And where the search came late, with the recipes that it chose?",
             rechosen,
             rechosen.cells(
-                (SCRATCH, PRETRAINED, SAME_RECIPE),
+                (RECHOSEN_SCRATCH, RECHOSEN, RECHOSEN_SAME),
                 dict.fromkeys(rechosen.budgets, extent.seeds),
                 extent.first,
             ),
-            (((PRETRAINED, SCRATCH), (PRETRAINED, SAME_RECIPE)),),
+            (((RECHOSEN, RECHOSEN_SCRATCH), (RECHOSEN, RECHOSEN_SAME)),),
         ),
         *auxiliary_blocks(round_, extent),
         Block(
@@ -239,7 +242,7 @@ FEW = 8
 FEWEST = 3
 SMALL_BUDGETS = (0.001, 0.003, 0.01)
 FASHION_PROTOCOL = Round({"validations": 5}, steps(PROTOCOL))
-FASHION_RECHOSEN = Round({"validations": 5}, steps(RECHOSEN))
+FASHION_RECHOSEN = Round({"validations": 5}, steps(LATER))
 AGAIN_BLOCK = Block(
     "again",
     "Does it repeat, with other seeds and on another machine?",
