@@ -16,9 +16,18 @@ QUICK = 0.99  # how fast an arm learns: epochs to this share of the control's la
 Score = Callable[[FinishedRun], float]
 
 
+class Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
 class Comparison(Protocol):
     """Two arms at one label budget, as the pages tell them."""
 
+    @property
+    def arm(self) -> Named: ...
+    @property
+    def control(self) -> Named: ...  # what the arm is held against
     @property
     def budget(self) -> float: ...  # a share of the labels
     @property

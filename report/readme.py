@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar, get_args
 
@@ -63,18 +64,11 @@ class Answer:
         other_seeds: whether their seeds are not the protocol's.
         small: of `rows`, those too small to matter, with the interval over seeds and test images.
         least_p: what a corrected p of `rows` can be at least; None where none is told.
-        recipe: from scratch with the pretrained arm's recipe minus with its own, where decided.
-        same_recipe: pretrained minus from scratch with the pretrained arm's recipe.
-        plain, plain_no_skips: encoders of plain autoencoders minus the same.
-        plain_own: that with skips minus from scratch with its own recipe, where decided.
-        auxiliary: from scratch with the auxiliary loss minus without.
-        both: pretrained minus from scratch, each with its auxiliary loss.
-        more: from scratch with more epochs minus without.
+        beside: other comparisons of arms, each at the label budgets where it is tested.
         longer: pretrained minus from scratch with more epochs, and what that takes, over
             pretraining and fine-tuning; None: unknown.
-        both_longer: pretrained minus from scratch, both with more epochs.
         more_passes: how many more that is, in passes over all images.
-        baselines: as `studies.baseline_rows.above_scratch` gives them.
+        baselines: as `studies.baseline_rows.best_baselines` gives them.
         of_two_machines: whether any of the exploratory pairs is.
     """
 
@@ -82,16 +76,8 @@ class Answer:
     other_seeds: bool = False
     small: Sequence[tuple[Comparison, tuple[float, float]]] = ()
     least_p: float | None = None
-    recipe: Sequence[Comparison] = ()
-    same_recipe: Sequence[Comparison] = ()
-    plain: Sequence[Comparison] = ()
-    plain_no_skips: Sequence[Comparison] = ()
-    plain_own: Sequence[Comparison] = ()
-    auxiliary: Sequence[Comparison] = ()
-    both: Sequence[Comparison] = ()
-    more: Sequence[Comparison] = ()
+    beside: Sequence[Sequence[Comparison]] = ()
     longer: Sequence[tuple[Comparison, float | None]] = ()
-    both_longer: Sequence[Comparison] = ()
     more_passes: int = 0
     baselines: Sequence[dict[str, Any]] = ()
     of_two_machines: bool = False
@@ -105,10 +91,19 @@ class Answer:
         return [row for row in self.rows if not row.is_tested]
 
     @property
-    def has_explored(self) -> bool:
-        """Whether there is anything to tell that is exploratory."""
-        parts = (self.both_longer, self.same_recipe, self.auxiliary, self.longer, self.baselines)
-        return any(map(len, parts))
+    def told(self) -> list[Comparison]:
+        return [*self.rows, *chain.from_iterable(self.beside)]
+
+    @property
+    def budgets(self) -> list[float]:
+        """Of everything that is told."""
+        baselines = {row["baseline"].label_fraction for row in self.baselines}
+        return sorted({row.budget for row in self.told} | baselines)
+
+    @property
+    def pairs(self) -> list[int]:
+        """The numbers of paired seeds of all that is tested."""
+        return sorted({row.judged.difference.n for row in self.told if row.is_tested})
 
     @property
     def better_longer(self) -> list[Comparison]:

@@ -9,23 +9,39 @@ from metrics import MARGIN, bootstrap_seeds_and_images
 from report.readme import Answer
 from report.runs import Runs
 from studies.arms import (
+    LENGTHS,
     LONGER,
     LONGER_PRETRAINED,
     PLAIN,
     PLAIN_NO_SKIPS,
     PRETRAINED,
+    RECHOSEN,
+    RECHOSEN_SCRATCH,
     SAME_RECIPE,
     SCRATCH,
     WITH_LOSS,
     WITH_LOSS_SCRATCH,
 )
-from studies.baseline_rows import above_scratch, classical_rows
+from studies.baseline_rows import best_baselines, classical_rows
 from studies.cells import Arm, Block, Study
 from studies.comparisons import Compared, compare, main_comparison, study_of
 from studies.costs import cost_rows
 from studies.extra import extra_of
 
 RESAMPLES = 4_000  # of seeds and images
+# What the first screen tells beside the main comparison: block, arm, and what it is held against.
+BESIDE = (
+    ("recipe", PRETRAINED, SAME_RECIPE),
+    ("searched", RECHOSEN, RECHOSEN_SCRATCH),
+    ("compute", PRETRAINED, LONGER),
+    ("longer", LONGER_PRETRAINED, LONGER),
+    ("length", LENGTHS[-1], SCRATCH),
+    ("factorial", PLAIN, SCRATCH),
+    ("factorial", PLAIN, SAME_RECIPE),
+    ("factorial", PLAIN_NO_SKIPS, SAME_RECIPE),
+    ("auxiliary-scratch", WITH_LOSS_SCRATCH, SCRATCH),
+    ("auxiliary-scratch", WITH_LOSS, WITH_LOSS_SCRATCH),
+)
 
 
 def answer(runs: Runs) -> Answer | None:
@@ -35,32 +51,19 @@ def answer(runs: Runs) -> Answer | None:
         return None
     study = study_of(runs)
 
-    def rows(block: str, arm: Arm, control: Arm) -> list[Compared]:
-        return tested(rows_of(runs, study.block(block), arm, control))
-
-    explored = {
-        "recipe": decided(rows("recipe", SAME_RECIPE, SCRATCH)),
-        "same_recipe": rows("recipe", PRETRAINED, SAME_RECIPE),
-        "plain": rows("factorial", PLAIN, SAME_RECIPE),
-        "plain_no_skips": rows("factorial", PLAIN_NO_SKIPS, SAME_RECIPE),
-        "plain_own": decided(rows("factorial", PLAIN, SCRATCH)),
-        "auxiliary": rows("auxiliary-scratch", WITH_LOSS_SCRATCH, SCRATCH),
-        "both": rows("auxiliary-scratch", WITH_LOSS, WITH_LOSS_SCRATCH),
-        "more": rows("compute", LONGER, SCRATCH),
-        "both_longer": rows("longer", LONGER_PRETRAINED, LONGER),
-    }
-    longer = rows_of(runs, study.block("compute"), PRETRAINED, LONGER)
+    beside = [tested(rows_of(runs, study.block(name), *pair)) for name, *pair in BESIDE]
+    longer = tested(rows_of(runs, study.block("compute"), PRETRAINED, LONGER))
     times = {row["budget"]: times_longer(row) for row in cost_rows(runs, main.block)}
     return Answer(
         rows=main.rows,
         other_seeds=main.other_seeds,
         small=[(row, seeds_and_images(row)) for row in main.rows if is_small(row)],
         least_p=least_p(study) if any(row.is_tested for row in main.rows) else None,
+        beside=[rows for rows in beside if rows],
         longer=[(row, times.get(row.budget)) for row in longer],
         more_passes=LONGER.passes,
-        baselines=above_scratch(classical_rows(main, extra_of(runs))),
-        of_two_machines=any(row.of_two_machines for row in chain(longer, *explored.values())),
-        **explored,
+        baselines=best_baselines(classical_rows(main, extra_of(runs))),
+        of_two_machines=any(row.of_two_machines for row in chain.from_iterable(beside)),
     )
 
 
@@ -73,10 +76,6 @@ def rows_of(runs: Runs, block: Block, arm: Arm, control: Arm) -> list[Compared]:
 
 def tested(rows: list[Compared]) -> list[Compared]:
     return [row for row in rows if row.is_tested]
-
-
-def decided(rows: list[Compared]) -> list[Compared]:
-    return [row for row in rows if row.judged.verdict != "undecided"]
 
 
 def is_small(row: Compared) -> bool:

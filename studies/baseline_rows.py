@@ -37,16 +37,15 @@ def classical_rows(main: Main, extra: Extra) -> list[dict[str, Any]]:
     return rows
 
 
-def above_scratch(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Of `classical_rows`, each label budget's best, where its mean is above scratch's.
+def best_baselines(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of `classical_rows`, each label budget's best by its mean, and `over`: it minus scratch.
 
-    With `over`, its difference from scratch. Of baselines with fewer than MIN_PAIRS seeds, none.
+    Of baselines with fewer than MIN_PAIRS seeds, none.
     """
     enough = [row for row in rows if row["difference"].n >= MIN_PAIRS]
     by_budget = groupby(enough, key=lambda row: row["baseline"].label_fraction)
     best = [max(own, key=lambda row: np.mean(row["accuracies"])) for _, own in by_budget]
-    found = [row | {"over": paired_difference(row["scratch"], row["accuracies"])} for row in best]
-    return [row for row in found if row["over"].mean > 0]
+    return [row | {"over": paired_difference(row["scratch"], row["accuracies"])} for row in best]
 
 
 def kept_settings(rows: list[dict[str, Any]]) -> list[tuple[str, list[Classical]]]:

@@ -22,7 +22,7 @@ from report.runs import FinishedRun, Runs, class_accuracy, core_seconds
 from studies.answer import answer, least_p, seeds_and_images
 from studies.arms import LONGER, PRETRAINED, SCRATCH
 from studies.baseline_rows import (
-    above_scratch,
+    best_baselines,
     classical_rows,
     kept_settings,
     without_classical,
@@ -61,7 +61,7 @@ def study_page(runs: Runs, img_dir: str) -> str:
         uses=USES,
         longer_passes=LONGER.passes,
         classical=classical,
-        above_scratch=above_scratch(classical),
+        best_baselines=best_baselines(classical),
         kept_settings=kept_settings(classical),
         without_classical=without_classical(main, extra),
         probes=probe_table(extra.probes),
