@@ -38,14 +38,20 @@ def classical_rows(main: Main, extra: Extra) -> list[dict[str, Any]]:
 
 
 def best_baselines(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Of `classical_rows`, each label budget's best by its mean, and `over`: it minus scratch.
+    """Of `classical_rows`, each label budget's best by its mean, where all were measured.
 
-    Of baselines with fewer than MIN_PAIRS seeds, none.
+    With `over`, its difference from scratch, and `is_above`, whether that is a gain; of fewer than
+    MIN_PAIRS seeds it is none.
     """
-    enough = [row for row in rows if row["difference"].n >= MIN_PAIRS]
-    by_budget = groupby(enough, key=lambda row: row["baseline"].label_fraction)
-    best = [max(own, key=lambda row: np.mean(row["accuracies"])) for _, own in by_budget]
-    return [row | {"over": paired_difference(row["scratch"], row["accuracies"])} for row in best]
+    names = {row["baseline"].name for row in rows}
+    best = []
+    for _, own in groupby(rows, key=lambda row: row["baseline"].label_fraction):
+        found = {row["baseline"].name: row for row in own}
+        if found.keys() == names:
+            row = max(found.values(), key=lambda row: np.mean(row["accuracies"]))
+            over = paired_difference(row["scratch"], row["accuracies"])
+            best.append(row | {"over": over, "is_above": over.mean > 0 and over.n >= MIN_PAIRS})
+    return best
 
 
 def kept_settings(rows: list[dict[str, Any]]) -> list[tuple[str, list[Classical]]]:

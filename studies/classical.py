@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from data import ImageSet
-from studies.baselines import BASELINES, SEEDS_UNSEARCHED, Baseline, Features, Options
+from studies.baselines import BASELINES, FEW_SEEDS, Baseline, Features, Options
 from studies.extra import CLASSICAL, Budget, BySeed, Classical, Name
 from studies.grid import Study
 from studies.scores import ScoreFile, labelled_and_valid
@@ -84,8 +84,8 @@ class Measurement:
     def missing(self, baseline: Baseline, budget: float, seeds: tuple[int, ...]) -> list[int]:
         """The seeds that are still to be measured; only a few where a fit takes long."""
         known = self.results.scores(name=baseline.name, label_fraction=budget)
-        if self.searched_at(baseline, budget) != budget:
-            seeds = seeds[:SEEDS_UNSEARCHED]
+        if self.images(budget) > baseline.all_seeds:
+            seeds = seeds[:FEW_SEEDS]
         return [seed for seed in seeds if seed not in known]
 
     def searched_at(self, baseline: Baseline, budget: float) -> float:
@@ -94,11 +94,15 @@ class Measurement:
         The budget itself where none has.
         """
 
-        def is_quick(budget: float) -> bool:
-            return len(labelled_and_valid(self.dataset, 0, budget)[0]) <= baseline.most_searched
-
         smaller = [each for each in self.study.protocol.budgets if each < budget]
-        return next(filter(is_quick, sorted([*smaller, budget], reverse=True)), budget)
+        for each in sorted([*smaller, budget], reverse=True):
+            if self.images(each) <= baseline.most_searched:
+                return each
+        return budget
+
+    def images(self, budget: float) -> int:
+        """How many images there are to learn from."""
+        return len(labelled_and_valid(self.dataset, 0, budget)[0])
 
     def choose(self, baseline: Baseline, budget: float) -> Options:
         """The best setting on validation images, at a budget where settings are searched.

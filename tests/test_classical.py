@@ -151,9 +151,11 @@ def test_only_what_was_not_tried_is_tried(measured, tmp_path):
 
 
 def test_with_too_many_images_the_setting_of_a_smaller_budget_is_kept(tmp_path):
-    """Of the budgets 1, 10 and 100 % (220 images), on fewer seeds."""
+    """Of the budgets 1, 10 and 100 % (220 images); with still more, on fewer seeds."""
     measurement = Measurement(FEW, tmp_path, STUDY)
-    slow, quick = (replace(BASELINES[2], most_searched=images) for images in (219, 220))
+    slow, quick = (
+        replace(BASELINES[2], most_searched=images, all_seeds=images) for images in (219, 220)
+    )
     assert [measurement.searched_at(each, 1.0) for each in (slow, quick)] == [0.1, 1.0]
     assert measurement.missing(slow, 1.0, (0, 7, 8, 9)) == [0, 7, 8]
     assert measurement.missing(quick, 1.0, (0, 7, 8, 9)) == [0, 7, 8, 9]

@@ -693,7 +693,16 @@ def test_baselines_without_a_network(tmp_path):
     assert "| HOG \\| SVM | 10 % | 88.00 ± 0.00 | 79.50 ± 0.45 | 6 | +2.00 |" in page
     assert "*HOG \\| SVM*: too slow to search its setting at 10 %; it has the one of 3 %" in page
     # The pixels' five pairs are too few for that.
+    assert "above scratch at" not in page
+    write_json(tmp_path / CLASSICAL, [svm])
+    page = study_page(find_runs(tmp_path), "img")
     assert "by its mean, above scratch at 10 % (+8.50, +8.03 to +8.97)." in page
+    told = page[: page.index("## The protocol")]
+    assert "| pretrained | best without a network, not tested | +2.00 (6 seeds) |" in told
+    write_pairs(tmp_path, 10, lambda seed: 20, 1.0, PRIMARY)
+    elsewhere = pixels | {"label_fraction": 1.0}  # where the other was not measured
+    write_json(tmp_path / CLASSICAL, [svm, elsewhere])
+    assert "above scratch at" not in study_page(find_runs(tmp_path), "img")
 
 
 def test_what_encoders_know(tmp_path):
