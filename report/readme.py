@@ -64,23 +64,23 @@ class Answer:
         other_seeds: whether their seeds are not the protocol's.
         small: of `rows`, those too small to matter, with the interval over seeds and test images.
         least_p: what a corrected p of `rows` can be at least; None where none is told.
+        plain: the encoder of a plain autoencoder minus from scratch.
         beside: other comparisons of arms, each at the label budgets where it is tested.
         longer: pretrained minus from scratch with more epochs, and what that takes, over
             pretraining and fine-tuning; None: unknown.
         more_passes: how many more that is, in passes over all images.
         baselines: as `studies.baseline_rows.best_baselines` gives them.
-        of_two_machines: whether any of the exploratory pairs is.
     """
 
     rows: list[Comparison]
     other_seeds: bool = False
     small: Sequence[tuple[Comparison, tuple[float, float]]] = ()
     least_p: float | None = None
+    plain: Sequence[Comparison] = ()
     beside: Sequence[Sequence[Comparison]] = ()
     longer: Sequence[tuple[Comparison, float | None]] = ()
     more_passes: int = 0
     baselines: Sequence[dict[str, Any]] = ()
-    of_two_machines: bool = False
 
     @property
     def groups(self) -> dict[Verdict, list[Comparison]]:
@@ -91,19 +91,10 @@ class Answer:
         return [row for row in self.rows if not row.is_tested]
 
     @property
-    def told(self) -> list[Comparison]:
-        return [*self.rows, *chain.from_iterable(self.beside)]
-
-    @property
     def budgets(self) -> list[float]:
-        """Of everything that is told."""
-        baselines = {row["baseline"].label_fraction for row in self.baselines}
-        return sorted({row.budget for row in self.told} | baselines)
-
-    @property
-    def pairs(self) -> list[int]:
-        """The numbers of paired seeds of all that is tested."""
-        return sorted({row.judged.difference.n for row in self.told if row.is_tested})
+        """Of everything that is told beside each other."""
+        told = {row.budget for row in chain(self.rows, *self.beside)}
+        return sorted(told | {row["baseline"].label_fraction for row in self.baselines})
 
     @property
     def better_longer(self) -> list[Comparison]:

@@ -1,6 +1,5 @@
 """The answer for the first screen of README and STUDY.md, computed from finished runs."""
 
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -36,7 +35,6 @@ BESIDE = (
     ("compute", PRETRAINED, LONGER),
     ("longer", LONGER_PRETRAINED, LONGER),
     ("length", LENGTHS[-1], SCRATCH),
-    ("factorial", PLAIN, SCRATCH),
     ("factorial", PLAIN, SAME_RECIPE),
     ("factorial", PLAIN_NO_SKIPS, SAME_RECIPE),
     ("auxiliary-scratch", WITH_LOSS_SCRATCH, SCRATCH),
@@ -51,19 +49,23 @@ def answer(runs: Runs) -> Answer | None:
         return None
     study = study_of(runs)
 
-    beside = [tested(rows_of(runs, study.block(name), *pair)) for name, *pair in BESIDE]
-    longer = tested(rows_of(runs, study.block("compute"), PRETRAINED, LONGER))
+    def tested(block: str, arm: Arm, control: Arm) -> list[Compared]:
+        found = rows_of(runs, study.block(block), arm, control)
+        return [row for row in found if row.is_tested]
+
+    beside = [tested(*each) for each in BESIDE]
+    longer = tested("compute", PRETRAINED, LONGER)
     times = {row["budget"]: times_longer(row) for row in cost_rows(runs, main.block)}
     return Answer(
         rows=main.rows,
         other_seeds=main.other_seeds,
         small=[(row, seeds_and_images(row)) for row in main.rows if is_small(row)],
         least_p=least_p(study) if any(row.is_tested for row in main.rows) else None,
+        plain=tested("factorial", PLAIN, SCRATCH),
         beside=[rows for rows in beside if rows],
         longer=[(row, times.get(row.budget)) for row in longer],
         more_passes=LONGER.passes,
         baselines=best_baselines(classical_rows(main, extra_of(runs))),
-        of_two_machines=any(row.of_two_machines for row in chain.from_iterable(beside)),
     )
 
 
@@ -72,10 +74,6 @@ def rows_of(runs: Runs, block: Block, arm: Arm, control: Arm) -> list[Compared]:
     pair = (arm, control)
     family = next(family for family in block.families if pair in family)
     return [row for row in compare(runs, block, family) if (row.arm, row.control) == pair]
-
-
-def tested(rows: list[Compared]) -> list[Compared]:
-    return [row for row in rows if row.is_tested]
 
 
 def is_small(row: Compared) -> bool:

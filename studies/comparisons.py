@@ -44,8 +44,13 @@ class Compared:
         return differences_of(self.pairs)
 
     @property
+    def labels(self) -> int:
+        """The images that a network learns from."""
+        return self.pairs.control[0].config.data.train_images
+
+    @property
     def of_two_machines(self) -> int:
-        """How many pairs were not made on one kind of machine, in one number format."""
+        """How many pairs of classifiers are not of one kind of machine and one number format."""
         arms = (self.pairs.control, self.pairs.treated)
         both = zip(*([run.config.environment for run in runs] for runs in arms), strict=True)
         return sum((a.machine, a.precision) != (b.machine, b.precision) for a, b in both)

@@ -71,6 +71,7 @@ def study_page(runs: Runs, img_dir: str) -> str:
         round_1=round_1(runs, study.block("round1")),
         ablation=ablation_rows(runs, study.block("ablation")),
         search=search_tables(runs, study),
+        searched=study.search,
         unsettled=unsettled(study, runs),
         searched_late=study.searched_late,
         rechosen=study.rechosen,

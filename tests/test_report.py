@@ -97,6 +97,8 @@ def answer_of(runs, small=()) -> Answer:
         arm=SimpleNamespace(name="pretrained"),
         control=SimpleNamespace(name="from scratch"),
         budget=1.0,
+        labels=550,
+        of_two_machines=0,
         epochs=10,
         scratch=a,
         pretrained=b,
@@ -157,9 +159,9 @@ def test_one_pair_is_no_basis_for_a_claim(runs_dir):
     one_pair(runs_dir)
     parts = parts_of(runs_dir)
     assert "has an undecided effect at 100 % (+5.00) of the labels" in parts["answer"]
-    assert "| pretrained | from scratch | | |\n| plain |" in parts["answer"]  # not tested
+    assert "| pretrained | from scratch | 1 | | |\n| plain |" in parts["answer"]  # not tested
     assert "Too few paired seeds for a verdict yet: 100 %." in parts["answer"]
-    assert "| 100 % | 10 | 85.00 | 90.00 | +5.00 (–) | – | 1 | undecided |" in parts["answer"]
+    assert "| 100 % (550) | 10 | 85.00 | 90.00 | +5.00 (–) | – | 1 | undecided |" in parts["answer"]
     experiment = parts["experiment"]
     assert "Fewer than 6 paired seeds are no basis for a claim" in experiment
     assert "0 are right only\nfrom scratch and 10 only with pretraining" in experiment
@@ -177,21 +179,19 @@ def test_mcnemars_counts_are_of_the_seed_that_is_named(runs_dir):
 def test_six_pairs_with_a_clear_difference_are_a_claim(runs_dir):
     six_pairs(runs_dir, lambda seed: 30 + seed, lambda seed: 20)
     parts = parts_of(runs_dir)
-    assert (
-        "**Pretraining by filling in hidden patches helps at 100 % (+6.25) of the labels"
-        in parts["answer"]
-    )
+    assert "**Pretraining by predicting hidden patches and" in parts["answer"]
+    assert "(HOG) helps at 100 % (+6.25) of the labels (in points" in parts["answer"]
     assert "| 0.031 | 6 | helps |" in parts["answer"]  # 2 / 2**6
-    assert "direction is open" not in parts["answer"]
+    assert "over other test images" not in parts["answer"]
     assert "better use" not in parts["answer"]
-    assert "| Arm | Minus | 10 % | 100 % |" in parts["answer"]
-    assert "| pretrained | from scratch | | **+6.25** |\n" in parts["answer"]
-    assert "| plain | from scratch | **+6.25** | |\n" in parts["answer"]
+    assert "| Arm | Minus | Seeds | 10 % | 100 % |" in parts["answer"]
+    assert "| pretrained | from scratch | 6 | | **+6.25** |\n" in parts["answer"]
+    assert "| plain | from scratch | 6 | **+6.25** | |\n" in parts["answer"]
     assert "no basis" not in "".join(parts.values())
     six_pairs(runs_dir.with_name("harm"), lambda seed: 20, lambda seed: 30 + seed)
     harm = parts_of(runs_dir.with_name("harm"))["answer"]
-    assert "hidden patches harms at 100 % (−6.25)" in harm
-    assert "more passes from scratch take 0.9 (100 %) times as long as pretraining" in harm
+    assert "(HOG) harms at 100 % (−6.25)" in harm
+    assert "from scratch are estimated to take 0.9 (100 %) times as long as pretraining" in harm
     assert "So at 100 % they are the better use of the time for a single network." in harm
 
 
@@ -207,15 +207,16 @@ def test_a_small_gain_is_told_with_its_interval_over_seeds_and_images(runs_dir):
     runs = find_runs(runs_dir)
     answer = answer_of(runs, small=[(-0.00001, 0.004)])
     text = readme_parts(runs, (), answer, "img")["answer"]
-    assert "at 100 %, whose 95 % interval for other seeds and other test images is −0.00 to" in text
-    assert "+0.40: for those its direction is open.\n" in text
+    assert (
+        "at 100 %: over other test images as well, the 95 % interval is −0.00 to +0.40.\n" in text
+    )
 
 
 def test_equal_arms_are_equivalent(runs_dir):
     six_pairs(runs_dir, lambda seed: 20, lambda seed: 20)
     text = parts_of(runs_dir)["answer"]
-    assert "hidden patches makes less than 0.25 points of difference at 100 % (+0.00)" in text
-    assert "| plain | from scratch | ≈ +0.00 | |" in text
+    assert "(HOG) makes less than 0.25 points of difference at 100 % (+0.00)" in text
+    assert "| plain | from scratch | 6 | ≈ +0.00 | |" in text
 
 
 def test_classes_have_verdicts_of_their_own(runs_dir):
