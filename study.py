@@ -111,9 +111,9 @@ def main(argv=None) -> None:
     log = Log(runs, Estimate(runs), workers_at_once * workers.threads)
     todo = waves()
     log.plan(todo)
+    if beside := [name for name in BESIDE if name in names]:
+        log.say(f"not counted: {' and '.join(beside)}, measured after the runs where missing")
     if what.dry_run:
-        if beside := [name for name in BESIDE if name in names]:
-            log.say(f"not counted: {' and '.join(beside)}, measured after the runs where missing")
         return list_jobs(todo)
     machine = Machine(device=args.device, precision=args.precision, threads=workers.threads)
     own = os.getpid() if workers.backend == "loky" else None
