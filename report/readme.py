@@ -97,6 +97,11 @@ class Answer:
         return sorted(told | {row["baseline"].label_fraction for row in self.baselines})
 
     @property
+    def has_two_machines(self) -> bool:
+        """Whether any pair that is told beside is of two machines."""
+        return any(row.of_two_machines for row in chain.from_iterable(self.beside))
+
+    @property
     def better_longer(self) -> list[Comparison]:
         """Where more epochs from scratch are better and take no more than pretraining."""
         return [
