@@ -1,6 +1,6 @@
 """The baselines without a network beside both arms: rows of STUDY.md's table, and what they say."""
 
-from itertools import groupby
+from itertools import groupby, product
 from typing import Any
 
 import numpy as np
@@ -61,7 +61,11 @@ def kept_settings(rows: list[dict[str, Any]]) -> list[tuple[str, list[Classical]
     return [(name, list(own)) for name, own in groupby(kept, key=lambda each: each.name)]
 
 
-def without_classical(main: Main, extra: Extra) -> list[float]:
-    """The label budgets at which no baseline was measured."""
-    measured = {row.label_fraction for row in extra.classical}
-    return [budget for budget in main.block.budgets if budget not in measured]
+def not_measured(main: Main, extra: Extra) -> dict[str, list[float]]:
+    """By name, the label budgets at which a baseline that is known was not measured."""
+    found = {(row.name, row.label_fraction) for row in extra.classical}
+    missing: dict[str, list[float]] = {}
+    for name, budget in product(sorted({name for name, _ in found}), main.block.budgets):
+        if (name, budget) not in found:
+            missing.setdefault(name, []).append(budget)
+    return missing

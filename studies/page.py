@@ -25,7 +25,7 @@ from studies.baseline_rows import (
     best_baselines,
     classical_rows,
     kept_settings,
-    without_classical,
+    not_measured,
 )
 from studies.cells import Block
 from studies.comparisons import Compared, Main, main_comparison, study_of
@@ -63,7 +63,7 @@ def study_page(runs: Runs, img_dir: str) -> str:
         classical=classical,
         best_baselines=best_baselines(classical),
         kept_settings=kept_settings(classical),
-        without_classical=without_classical(main, extra),
+        not_measured=not_measured(main, extra),
         probes=probe_table(extra.probes),
         probe_gains=probe_gains(extra.probes),
         has_tsne=extra.has_tsne,

@@ -702,7 +702,9 @@ def test_baselines_without_a_network(tmp_path):
     write_pairs(tmp_path, 10, lambda seed: 20, 1.0, PRIMARY)
     elsewhere = pixels | {"label_fraction": 1.0}  # where the other was not measured
     write_json(tmp_path / CLASSICAL, [svm, elsewhere])
-    assert "above scratch at" not in study_page(find_runs(tmp_path), "img")
+    page = study_page(find_runs(tmp_path), "img")
+    assert "above scratch at" not in page
+    assert "Not measured: *HOG \\| SVM* at 0.1 %, 0.3 %, 1 %, 3 %, 30 %, 100 %; *pixels*" in page
 
 
 def test_what_encoders_know(tmp_path):
