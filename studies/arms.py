@@ -61,6 +61,7 @@ SAME_RECIPE = Arm("from scratch, recipe of pretrained", as_pretrained=True)
 RECHOSEN_SCRATCH = Arm("from scratch, recipe searched later")
 RECHOSEN = Arm("pretrained, recipe searched later", pretraining={})
 RECHOSEN_SAME = Arm("from scratch, recipe searched later for pretrained", as_pretrained=True)
+RECHOSEN_OTHER = Arm("pretrained, recipe searched later for scratch", {}, {}, as_pretrained=False)
 
 # What was tried and not adopted.
 WIDE_DECODER = Arm("pretrained, decoder as wide as the encoder", pretraining={"decoder_width": 1.0})

@@ -33,7 +33,7 @@ class Arm:
         pretraining: what differs from the default AutoencoderRecipe; None is a random start.
         length: its epochs, as a multiple of the round's.
         passes: training steps on top, as many as so many passes over all the images take.
-        as_pretrained: from a random start, but with the round's recipe for pretrained arms.
+        as_pretrained: whether it has the round's recipe for pretrained arms; None: where it is one.
     """
 
     name: str
@@ -41,11 +41,12 @@ class Arm:
     pretraining: Options | None = None
     length: float = 1.0
     passes: int = 0
-    as_pretrained: bool = False
+    as_pretrained: bool | None = None
 
     @property
     def has_pretrained_recipe(self) -> bool:
-        return self.as_pretrained or self.pretraining is not None
+        own = self.pretraining is not None
+        return own if self.as_pretrained is None else self.as_pretrained
 
 
 @dataclass(frozen=True, eq=False)

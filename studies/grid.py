@@ -24,6 +24,7 @@ from studies.arms import (
     NORMALISED,
     PRETRAINED,
     RECHOSEN,
+    RECHOSEN_OTHER,
     RECHOSEN_SAME,
     RECHOSEN_SCRATCH,
     SAME_RECIPE,
@@ -55,7 +56,10 @@ PROTOCOL = {
     1.0: (10, USUAL, USUAL),
 }
 # From 10 % on, the best of the search, which came after the primary runs.
-LATER = {0.1: (30, USUAL | {"batch_size": 32, "epochs": 120}, SLOW | {"batch_size": 32})}
+LATER = {
+    0.1: (30, USUAL | {"batch_size": 32, "epochs": 120}, SLOW | {"batch_size": 32}),
+    0.3: (15, USUAL | {"batch_size": 32, "epochs": 60}, USUAL),
+}
 # digits: a tenth is 138 images.
 MINIATURE = {0.01: (60, SMALL, SMALL), 0.1: (20, SMALL, SMALL), 1.0: (10, USUAL, USUAL)}
 
@@ -126,11 +130,17 @@ def protocol_blocks(round_: Round, rechosen: Round, extent: Extent) -> tuple[Blo
             "And where the search came late, with the recipes that it chose?",
             rechosen,
             rechosen.cells(
-                (RECHOSEN_SCRATCH, RECHOSEN, RECHOSEN_SAME),
+                (RECHOSEN_SCRATCH, RECHOSEN, RECHOSEN_SAME, RECHOSEN_OTHER),
                 dict.fromkeys(rechosen.budgets, extent.seeds),
                 extent.first,
             ),
-            (((RECHOSEN, RECHOSEN_SCRATCH), (RECHOSEN, RECHOSEN_SAME)),),
+            (
+                (
+                    (RECHOSEN, RECHOSEN_SCRATCH),
+                    (RECHOSEN, RECHOSEN_SAME),
+                    (RECHOSEN_OTHER, RECHOSEN_SCRATCH),
+                ),
+            ),
         ),
         *auxiliary_blocks(round_, extent),
         Block(
