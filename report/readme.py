@@ -65,6 +65,7 @@ class Answer:
         small: of `rows`, those too small to matter, with the interval over seeds and test images.
         least_p: what a corrected p of `rows` can be at least; None where none is told.
         plain: the encoder of a plain autoencoder minus from scratch.
+        rechosen: pretrained minus from scratch with recipes that were searched later.
         beside: other comparisons of arms, each at the label budgets where it is tested.
         longer: pretrained minus from scratch with more epochs, and what that takes, over
             pretraining and fine-tuning; None: unknown.
@@ -77,6 +78,7 @@ class Answer:
     small: Sequence[tuple[Comparison, tuple[float, float]]] = ()
     least_p: float | None = None
     plain: Sequence[Comparison] = ()
+    rechosen: Sequence[Comparison] = ()
     beside: Sequence[Sequence[Comparison]] = ()
     longer: Sequence[tuple[Comparison, float | None]] = ()
     more_passes: int = 0

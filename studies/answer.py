@@ -15,6 +15,7 @@ from studies.arms import (
     PLAIN_NO_SKIPS,
     PRETRAINED,
     RECHOSEN,
+    RECHOSEN_OTHER,
     RECHOSEN_SCRATCH,
     SAME_RECIPE,
     SCRATCH,
@@ -31,7 +32,7 @@ RESAMPLES = 4_000  # of seeds and images
 # What the first screen tells beside the main comparison: block, arm, and what it is held against.
 BESIDE = (
     ("recipe", PRETRAINED, SAME_RECIPE),
-    ("searched", RECHOSEN, RECHOSEN_SCRATCH),
+    ("searched", RECHOSEN_OTHER, RECHOSEN_SCRATCH),
     ("compute", PRETRAINED, LONGER),
     ("longer", LONGER_PRETRAINED, LONGER),
     ("length", LENGTHS[-1], SCRATCH),
@@ -62,6 +63,7 @@ def answer(runs: Runs) -> Answer | None:
         small=[(row, seeds_and_images(row)) for row in main.rows if is_small(row)],
         least_p=least_p(study) if any(row.is_tested for row in main.rows) else None,
         plain=tested("factorial", PLAIN, SCRATCH),
+        rechosen=tested("searched", RECHOSEN, RECHOSEN_SCRATCH),
         beside=[rows for rows in beside if rows],
         longer=[(row, times.get(row.budget)) for row in longer],
         more_passes=LONGER.passes,

@@ -125,23 +125,7 @@ def protocol_blocks(round_: Round, rechosen: Round, extent: Extent) -> tuple[Blo
         ),
         *pretraining_blocks(round_, tuple(ends), extent),
         *control_blocks(round_, extent),
-        Block(
-            "searched",
-            "And where the search came late, with the recipes that it chose?",
-            rechosen,
-            rechosen.cells(
-                (RECHOSEN_SCRATCH, RECHOSEN, RECHOSEN_SAME, RECHOSEN_OTHER),
-                dict.fromkeys(rechosen.budgets, extent.seeds),
-                extent.first,
-            ),
-            (
-                (
-                    (RECHOSEN, RECHOSEN_SCRATCH),
-                    (RECHOSEN, RECHOSEN_SAME),
-                    (RECHOSEN_OTHER, RECHOSEN_SCRATCH),
-                ),
-            ),
-        ),
+        rechosen_block(rechosen, extent),
         *auxiliary_blocks(round_, extent),
         Block(
             "wide",
@@ -217,6 +201,24 @@ def control_blocks(round_: Round, extent: Extent) -> tuple[Block, ...]:
             round_,
             round_.cells((LONGER_PRETRAINED,), {costly[-1]: extent.few}, extent.first),
             (((LONGER_PRETRAINED, LONGER), (LONGER_PRETRAINED, PRETRAINED)),),
+        ),
+    )
+
+
+def rechosen_block(round_: Round, extent: Extent) -> Block:
+    """Each arm with its own recipe of this round, and with the other's."""
+    arms = (RECHOSEN_SCRATCH, RECHOSEN, RECHOSEN_SAME, RECHOSEN_OTHER)
+    return Block(
+        "searched",
+        "And where the search came late, with the recipes that it chose?",
+        round_,
+        round_.cells(arms, dict.fromkeys(round_.budgets, extent.seeds), extent.first),
+        (
+            (
+                (RECHOSEN, RECHOSEN_SCRATCH),
+                (RECHOSEN, RECHOSEN_SAME),
+                (RECHOSEN_OTHER, RECHOSEN_SCRATCH),
+            ),
         ),
     )
 

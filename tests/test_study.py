@@ -793,6 +793,20 @@ def test_the_answer_tells_what_longer_training_gives_wherever_it_ran(tmp_path):
     assert "more passes from scratch are estimated" not in page  # which a card's runs do not tell
 
 
+def test_the_answer_tells_what_recipes_give_that_were_searched_later(tmp_path):
+    block = FASHION.block("searched")
+    for arm, wrong in ((arms.RECHOSEN_SCRATCH, 30), (arms.RECHOSEN, 20), (arms.RECHOSEN_OTHER, 40)):
+        for seed in range(10, 20):
+            correct = first_images_wrong(wrong + seed % 2)
+            write_run(tmp_path, block.cell(arm, 0.1).setup(seed), correct)
+    write_pairs(tmp_path, 10, lambda seed: 20, 0.1, PRIMARY)
+    page = study_page(find_runs(tmp_path), "img")
+    told = page[: page.index("## The protocol")]
+    assert "for each arm, where none had before, the gain is +5.00 at 10 % (helps).\n" in told
+    names = f"| {arms.RECHOSEN_OTHER.name} | {arms.RECHOSEN_SCRATCH.name} |"
+    assert f"{names} 10 | **−5.00** |\n" in told
+
+
 def test_the_answer_tells_what_the_auxiliary_loss_gives_without_pretraining(tmp_path):
     block = FASHION.block("auxiliary-scratch")
     wrong = {SCRATCH: 40, PRETRAINED: 35, arms.WITH_LOSS_SCRATCH: 30, arms.WITH_LOSS: 10}
