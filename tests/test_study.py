@@ -470,6 +470,22 @@ def test_recipes_are_those_that_the_search_chose():
                 assert chosen(best(own, runs).cell.recipe) == chosen(cell.recipe)
 
 
+def test_each_arm_is_run_with_the_others_recipe():
+    for budget in FASHION.rechosen.budgets:
+        scratch, pretrained, same, other = (
+            FASHION.rechosen.cell(arm, budget)
+            for arm in (
+                arms.RECHOSEN_SCRATCH,
+                arms.RECHOSEN,
+                arms.RECHOSEN_SAME,
+                arms.RECHOSEN_OTHER,
+            )
+        )
+        assert same.recipe == pretrained.recipe != scratch.recipe == other.recipe
+        assert scratch.pretraining(10) is same.pretraining(10) is None
+        assert other.pretraining(10).name == pretrained.pretraining(10).name == "autoencoder"
+
+
 def test_few_validation_images_choose_worse(tmp_path):
     found = list(trials(FASHION, {}))[:9]
     write_trials(tmp_path, found, lambda t: 0.6 + 0.02 * found.index(t))
