@@ -41,8 +41,6 @@ class Comparison(Protocol):
     @property
     def is_tested(self) -> bool: ...  # whether it has pairs enough
     @property
-    def planned(self) -> int: ...  # how many it is to have
-    @property
     def labels(self) -> int: ...  # the images that a network learns from
     @property
     def of_two_machines(self) -> int: ...  # how many pairs are

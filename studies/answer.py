@@ -30,10 +30,11 @@ from studies.extra import extra_of
 
 RESAMPLES = 4_000  # of seeds and images
 # What the first screen tells beside the main comparison: block, arm, and what it is held against.
+OVER_LONGER = ("compute", PRETRAINED, LONGER)
 BESIDE = (
     ("recipe", PRETRAINED, SAME_RECIPE),
     ("searched", RECHOSEN_OTHER, RECHOSEN_SCRATCH),
-    ("compute", PRETRAINED, LONGER),
+    OVER_LONGER,
     ("longer", LONGER_PRETRAINED, LONGER),
     ("length", LENGTHS[-1], SCRATCH),
     ("factorial", PLAIN, SAME_RECIPE),
@@ -54,8 +55,7 @@ def answer(runs: Runs) -> Answer | None:
         found = rows_of(runs, study.block(block), arm, control)
         return [row for row in found if row.is_tested]
 
-    beside = [tested(*each) for each in BESIDE]
-    longer = tested("compute", PRETRAINED, LONGER)
+    beside = {each: tested(*each) for each in BESIDE}
     times = {row["budget"]: times_longer(row) for row in cost_rows(runs, main.block)}
     return Answer(
         rows=main.rows,
@@ -64,8 +64,8 @@ def answer(runs: Runs) -> Answer | None:
         least_p=least_p(study) if any(row.is_tested for row in main.rows) else None,
         plain=tested("factorial", PLAIN, SCRATCH),
         rechosen=tested("searched", RECHOSEN, RECHOSEN_SCRATCH),
-        beside=[rows for rows in beside if rows],
-        longer=[(row, times.get(row.budget)) for row in longer],
+        beside=[rows for rows in beside.values() if rows],
+        longer=[(row, times.get(row.budget)) for row in beside[OVER_LONGER]],
         more_passes=LONGER.passes,
         baselines=best_baselines(classical_rows(main, extra_of(runs))),
     )

@@ -19,7 +19,6 @@ MEAN = 2  # pixels a side of the cells whose mean grey counts: 14x14
 # most of an hour. So its settings are searched with no more than so many, and with more than the
 # other number it has few seeds.
 SVM_SEARCHED, SVM_ALL_SEEDS = 6_000, 20_000
-FEW_SEEDS = 3
 EVERY = 60_000
 STEPS = 300  # of logistic regression's solver; to end early keeps weights small, as C does
 
@@ -92,7 +91,7 @@ class Baseline:
         most_searched: images to learn from, up to which settings are searched; with more, the
             setting is kept that was best at the largest label budget that has no more.
         all_seeds: images to learn from, up to which all of the study's seeds are measured; with
-            more, only FEW_SEEDS.
+            more, only as many as of what else costs most.
     """
 
     name: str

@@ -17,9 +17,9 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from data import ImageSet
-from studies.baselines import BASELINES, FEW_SEEDS, Baseline, Features, Options
+from studies.baselines import BASELINES, Baseline, Features, Options
 from studies.extra import CLASSICAL, Budget, BySeed, Classical, Name
-from studies.grid import Study
+from studies.grid import FEWEST, Study
 from studies.scores import ScoreFile, labelled_and_valid
 
 TRIALS = "classical_trials.json"
@@ -85,7 +85,7 @@ class Measurement:
         """The seeds that are still to be measured; only a few where a fit takes long."""
         known = self.results.scores(name=baseline.name, label_fraction=budget)
         if self.images(budget) > baseline.all_seeds:
-            seeds = seeds[:FEW_SEEDS]
+            seeds = seeds[:FEWEST]
         return [seed for seed in seeds if seed not in known]
 
     def searched_at(self, baseline: Baseline, budget: float) -> float:

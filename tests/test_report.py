@@ -104,7 +104,6 @@ def answer_of(runs, small=()) -> Answer:
         pretrained=b,
         judged=verdicts({1.0: (a, b)})[1.0],
         is_tested=len(pairs) >= MIN_PAIRS,
-        planned=MIN_PAIRS,
     )
     other = SimpleNamespace(**vars(row) | {"arm": SimpleNamespace(name="plain"), "budget": 0.1})
     small = [(row, ends) for ends in small]
