@@ -11,7 +11,6 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 from harness.errors import INTERRUPTED, UserError, exit_cleanly
-from harness.files import shown
 from harness.options import Parser, about, add_options, take, within
 from recipes import Files, Machine
 
@@ -93,6 +92,7 @@ def main(argv=None) -> None:
     # Imported only now, so that --help and a mistyped option are answered at once.
     from joblib import cpu_count
 
+    from harness.rundir import refuse_files
     from report.runs import find_runs
     from studies.jobs import Estimate, Place, dataset_of, missing
     from studies.search import search_block
@@ -104,8 +104,7 @@ def main(argv=None) -> None:
         blocks = [study.block(name) or search_block(study, runs) for name in of_runs]
         return missing(blocks, runs, runs_dir, what.seeds, budgets)
 
-    if runs_dir.is_file():
-        raise UserError(f"--runs-dir '{shown(runs_dir)}' is a file, not a folder of runs")
+    refuse_files(runs_dir)
     workers_at_once = workers.jobs or max(1, cpu_count() // workers.threads)
     runs = find_runs(runs_dir)
     log = Log(runs, Estimate(runs), workers_at_once * workers.threads)

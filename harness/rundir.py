@@ -106,8 +106,7 @@ class Run(Generic[S]):
             UserError: the folder holds something else, or a run with other options.
         """
         run = cls(folder, setup, metrics, weights)
-        if file := next((p for p in (run.folder, *run.folder.parents) if p.is_file()), None):
-            raise UserError(f"'{shown(file)}' is a file, not a folder of runs (--runs-dir)")
+        refuse_files(run.folder)
         run.overwrite = overwrite
         if kept := run.kept_config():
             run._refuse_other(kept)
@@ -222,6 +221,12 @@ class Run(Generic[S]):
         """Remove what a kill at the very end has left, and say that the run is finished."""
         self.checkpoint_path.unlink(missing_ok=True)
         print(f"{shown(self.folder)} is finished; --overwrite starts it afresh", flush=True)
+
+
+def refuse_files(folder: Path) -> None:
+    """Raise UserError where a folder of runs, or one above it, is a file."""
+    if file := next((path for path in (folder, *folder.parents) if path.is_file()), None):
+        raise UserError(f"'{shown(file)}' is a file, not a folder of runs (--runs-dir)")
 
 
 def alike(kept: Environment, here: Environment) -> bool:

@@ -200,7 +200,8 @@ def test_a_dry_run_says_what_it_does_not_count(fails, tmp_path, capsys):
     study(["--runs-dir", str(tmp_path), "--dry-run", "--blocks", "classical", "probes"])
     assert "not counted: classical and probes" in capsys.readouterr().out
     (tmp_path / "file").write_text("")
-    assert "is a file, not a folder" in fails(study, "--dry-run", "--runs-dir", tmp_path / "file")
+    for runs_dir in (tmp_path / "file", tmp_path / "file" / "mine"):
+        assert "file' is a file, not a folder" in fails(study, "--dry-run", "--runs-dir", runs_dir)
 
 
 def test_the_time_left(tmp_path):
