@@ -51,15 +51,20 @@ class Compared:
     @property
     def of_two_machines(self) -> int:
         """How many pairs of classifiers are not of one kind of machine and one number format."""
-        arms = (self.pairs.control, self.pairs.treated)
-        both = zip(*([run.config.environment for run in runs] for runs in arms), strict=True)
-        return sum((a.machine, a.precision) != (b.machine, b.precision) for a, b in both)
+        both = zip(self.pairs.control, self.pairs.treated, strict=True)
+        return sum(machine(a) != machine(b) for a, b in both)
 
     @property
     def epochs(self) -> str:
         """Of the classifier: one number where both arms have the same."""
         runs = (self.pairs.control[0], self.pairs.treated[0])
         return " / ".join(dict.fromkeys(str(run.setup.recipe.epochs) for run in runs))
+
+
+def machine(run: FinishedRun) -> tuple[str, str]:
+    """What computed it, and in which number format."""
+    environment = run.config.environment
+    return environment.machine, environment.precision
 
 
 def study_of(runs: Runs) -> Study:
@@ -116,6 +121,30 @@ def compare(runs: Runs, block: Block, family: Family, fewest: int = 0) -> list[C
     return [
         Compared(*each, judgement, is_tested, planned)
         for (*each, is_tested, planned), judgement in zip(found, judged, strict=True)
+    ]
+
+
+def compare_machines(runs: Runs, repeated: Runs, block: Block) -> list[Compared]:
+    """The block's cells as another machine trained them, less the cells themselves.
+
+    Args:
+        repeated: runs of these cells; what counts has the options and the encoder of one of `runs`.
+    """
+    found = []
+    for cell in block.cells:
+        both = [
+            (run, again)
+            for run in runs_of(runs, cell)
+            for again in runs_of(repeated, cell)
+            if again.setup == run.setup and machine(again) != machine(run)
+        ]
+        if both:
+            pairs = Pairs.of(*map(list, zip(*both, strict=True)))
+            found.append((cell, pairs, len(pairs) >= max(len(cell.seeds), MIN_PAIRS)))
+    judged = judge([each for _, *each in found], len(found))
+    return [
+        Compared(cell.arm, cell.arm, cell.budget, pairs, judgement, is_tested, len(cell.seeds))
+        for (cell, pairs, is_tested), judgement in zip(found, judged, strict=True)
     ]
 
 

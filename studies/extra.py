@@ -1,18 +1,19 @@
-"""What is measured beside the networks' runs: baselines without a network, probes of encoders.
+"""What lies beside the networks' runs: baselines without a network, probes, runs made twice.
 
-Each comes as one file in the folder of runs, where it is there.
+The first two come as one file each in the folder of runs, the last as a folder, where it is there.
 """
 
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 from msgspec import Meta, Struct
 
 from harness.files import read_json
 from metrics import Share
-from report.runs import Runs
+from report.runs import Runs, find_runs
 
 CLASSICAL, PROBES = "classical.json", "probes.json"
+REPEATED = "repeated"  # the folder of runs that another machine made, too
 # Of what is probed: an encoder's stages, and three encoders' names.
 STAGES = ("28x28", "14x14", "7x7")
 RANDOM, MASKED, TRAINED = "random", "masked, normalised + HOG", "trained on all labels"
@@ -53,12 +54,13 @@ class Probe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     test_accuracy: BySeed
 
 
-class Extra(NamedTuple):
-    """All that is measured beside the runs."""
+class Extra(Struct, frozen=True):
+    """All that lies beside the runs."""
 
     classical: tuple[Classical, ...] = ()
     probes: tuple[Probe, ...] = ()
     has_tsne: bool = False
+    repeated: Runs = {}
 
 
 def extra_of(runs: Runs) -> Extra:
@@ -75,10 +77,11 @@ def read_extra(runs_dir: str | Path) -> Extra:
     """What the folder of runs holds of it.
 
     Raises:
-        UserError: a file is not what it should be.
+        UserError: a file or a run is not what it should be.
     """
     found = [
         read_json(path, tuple[kind, ...]) if (path := Path(runs_dir) / name).exists() else ()
         for name, kind in ((CLASSICAL, Classical), (PROBES, Probe))
     ]
-    return Extra(*found, has_tsne=(Path(runs_dir) / TSNE_FILE).exists())
+    repeated = find_runs(Path(runs_dir) / REPEATED)
+    return Extra(*found, (Path(runs_dir) / TSNE_FILE).exists(), repeated)

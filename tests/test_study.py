@@ -28,7 +28,7 @@ from studies.arms import EARLIER, PRETRAINED, SCRATCH
 from studies.cells import Arm, Block, Cell, Round, Study
 from studies.comparisons import compare
 from studies.costs import costs
-from studies.extra import CLASSICAL, PROBES, RANDOM, TRAINED
+from studies.extra import CLASSICAL, PROBES, RANDOM, REPEATED, TRAINED
 from studies.first_round import (
     ABLATION_BLOCK,
     EXTRA,
@@ -881,6 +881,33 @@ def test_pairs_that_are_all_of_two_machines_are_said_to_be(tmp_path):
     write_run(tmp_path, block.cell(PRETRAINED, cell.budget).setup(12))
     page = study_page(find_runs(tmp_path), "img")
     assert f"2 of 3 of *{cell.arm.name}* minus *pretrained*.\n" in page
+
+
+def test_what_a_machine_changes_is_told_over_the_same_runs(tmp_path):
+    """Neither a copy nor a run from other weights counts."""
+    cells = FASHION.blocks[0].cells
+    elsewhere = replace(ENVIRONMENT, processor="another | one")
+    for seed in FASHION.seeds:
+        write_run(tmp_path, cells[0].setup(seed), first_images_wrong(20))
+        there = ENVIRONMENT if seed == 19 else elsewhere
+        write_run(
+            tmp_path / REPEATED, cells[0].setup(seed), first_images_wrong(24), environment=there
+        )
+    fine_tuned = FASHION.blocks[0].cell(PRETRAINED, 0.1).setup(10)
+    write_run(tmp_path, fine_tuned)
+    other = replace(fine_tuned, encoder=replace(fine_tuned.encoder, digest="1" * 64))
+    write_run(tmp_path / REPEATED, other, environment=elsewhere)
+
+    page = study_page(find_runs(tmp_path), "img")
+    table = page.split("### Does the machine matter?")[1].split("##")[0]
+    assert "on another \\| one with PyTorch 2" in table
+    assert "| from scratch | 0.1 % | 9 of 10 | 90.00 ± 0.00 | 88.00 ± 0.00 | −2.00 |" in table
+    assert "incomplete |" in table
+    assert "| pretrained |" not in table
+    write_run(
+        tmp_path / REPEATED, cells[0].setup(19), first_images_wrong(24), environment=elsewhere
+    )
+    assert "| 0.002 | 0.002 | 1.000 | differs |" in study_page(find_runs(tmp_path), "img")
 
 
 def test_what_else_was_tried_is_told_by_validation(tmp_path):
