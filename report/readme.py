@@ -66,6 +66,7 @@ class Answer:
         least_p: what a corrected p of `rows` can be at least; None where none is told.
         plain: the encoder of a plain autoencoder minus from scratch.
         rechosen: pretrained minus from scratch with recipes that were searched later.
+        both_longer: pretrained minus from scratch with more epochs for both.
         beside: other comparisons of arms, each at the label budgets where it is tested.
         longer: pretrained minus from scratch with more epochs, and what that takes, over
             pretraining and fine-tuning; None: unknown.
@@ -79,6 +80,7 @@ class Answer:
     least_p: float | None = None
     plain: Sequence[Comparison] = ()
     rechosen: Sequence[Comparison] = ()
+    both_longer: Sequence[Comparison] = ()
     beside: Sequence[Sequence[Comparison]] = ()
     longer: Sequence[tuple[Comparison, float | None]] = ()
     more_passes: int = 0

@@ -808,6 +808,11 @@ def test_the_answer_tells_what_longer_training_gives_wherever_it_ran(tmp_path):
     page = study_page(find_runs(tmp_path), "img")
     assert f"{table} 10 | **−5.00** |\n" in page
     assert "more passes from scratch are estimated" not in page  # which a card's runs do not tell
+    both = PRIMARY.cell(arms.LONGER_PRETRAINED, 1.0)
+    for seed in range(10, 18):
+        write_run(tmp_path, both.setup(seed), first_images_wrong(20), environment=card)
+    page = study_page(find_runs(tmp_path), "img")
+    assert "with 20 more passes over all images for both arms, the gain is +0.00 at 100 % (equi" in page
 
 
 def test_the_answer_tells_what_recipes_give_that_were_searched_later(tmp_path):
