@@ -26,9 +26,9 @@ from studies import arms, first_round, grid
 from studies.answer import answer
 from studies.arms import EARLIER, PRETRAINED, SCRATCH
 from studies.cells import Arm, Block, Cell, Round, Study
-from studies.comparisons import compare
+from studies.comparisons import compare, compare_machines
 from studies.costs import costs
-from studies.extra import CLASSICAL, PROBES, RANDOM, REPEATED, TRAINED
+from studies.extra import CLASSICAL, PROBES, RANDOM, REPEATED, TRAINED, extra_of
 from studies.first_round import (
     ABLATION_BLOCK,
     EXTRA,
@@ -101,6 +101,9 @@ def test_every_run_is_in_the_grid():
     }
     found = {(run.name, run.seed) for of_name in runs.values() for run in of_name}
     assert not found - known
+    repeated = extra_of(runs).repeated
+    told = compare_machines(runs, repeated, PRIMARY)
+    assert sum(len(row.pairs) for row in told) == sum(map(len, repeated.values())) > 0
 
 
 def test_the_first_round_is_finished():
