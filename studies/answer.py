@@ -31,12 +31,14 @@ from studies.extra import extra_of
 RESAMPLES = 4_000  # of seeds and images
 # What the first screen tells beside the main comparison: block, arm, and what it is held against.
 OVER_LONGER = ("compute", PRETRAINED, LONGER)
-BOTH_LONGER = ("longer", LONGER_PRETRAINED, LONGER)
+BOTH_LONGER = (
+    ("searched", RECHOSEN_OTHER, RECHOSEN_SCRATCH),
+    ("longer", LONGER_PRETRAINED, LONGER),
+)
 BESIDE = (
     ("recipe", PRETRAINED, SAME_RECIPE),
-    ("searched", RECHOSEN_OTHER, RECHOSEN_SCRATCH),
     OVER_LONGER,
-    BOTH_LONGER,
+    *BOTH_LONGER,
     ("length", LENGTHS[-1], SCRATCH),
     ("factorial", PLAIN, SAME_RECIPE),
     ("factorial", PLAIN_NO_SKIPS, SAME_RECIPE),
@@ -65,7 +67,7 @@ def answer(runs: Runs) -> Answer | None:
         least_p=least_p(study) if any(row.is_tested for row in main.rows) else None,
         plain=tested("factorial", PLAIN, SCRATCH),
         rechosen=tested("searched", RECHOSEN, RECHOSEN_SCRATCH),
-        both_longer=beside[BOTH_LONGER],
+        both_longer=[row for each in BOTH_LONGER for row in beside[each]],
         beside=[rows for rows in beside.values() if rows],
         longer=[(row, times.get(row.budget)) for row in beside[OVER_LONGER]],
         more_passes=LONGER.passes,

@@ -815,7 +815,7 @@ def test_the_answer_tells_what_longer_training_gives_wherever_it_ran(tmp_path):
     for seed in range(10, 18):
         write_run(tmp_path, both.setup(seed), first_images_wrong(20), environment=card)
     page = study_page(find_runs(tmp_path), "img")
-    assert "passes over all images for both arms, the gain is +0.00 at 100 % (equi" in page
+    assert "20 more passes over all images), it is +0.00 at 100 % (equivalent within" in page
 
 
 def test_the_answer_tells_what_recipes_give_that_were_searched_later(tmp_path):
@@ -827,7 +827,8 @@ def test_the_answer_tells_what_recipes_give_that_were_searched_later(tmp_path):
     write_pairs(tmp_path, 10, lambda seed: 20, 0.1, PRIMARY)
     page = study_page(find_runs(tmp_path), "img")
     told = page[: page.index("## The protocol")]
-    assert "for each arm, where none had before, the gain is +5.00 at 10 % (helps).\n" in told
+    assert "for each arm, where none had before, the gain is +5.00 at 10 % (helps). Where" in told
+    assert "passes over all images), it is −5.00 at 10 % (harms).\n" in told
     names = f"| {arms.RECHOSEN_OTHER.name} | {arms.RECHOSEN_SCRATCH.name} |"
     assert f"{names} 10 | **−5.00** |\n" in told
 
