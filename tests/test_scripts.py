@@ -45,6 +45,22 @@ def test_a_reader_that_has_gone_is_met_in_silence():
     assert (result.returncode, result.stderr) == (141, "")
 
 
+@pytest.mark.parametrize("own", [{}, {"GOMP_SPINCOUNT": "7"}, {"OMP_WAIT_POLICY": "ACTIVE"}])
+def test_threads_that_wait_leave_their_cores_soon(own):
+    """Said before torch is there, which reads it as it is loaded; a user's own word stands."""
+    code = (
+        "import os, sys, train_baseline\ntry: train_baseline.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print('torch' in sys.modules, os.environ.get('GOMP_SPINCOUNT'))"
+    )
+    known = {k: v for k, v in os.environ.items() if not k.startswith(("GOMP_", "OMP_"))}
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=known | own, cwd=HERE, capture_output=True, text=True
+    )
+    count = own.get("GOMP_SPINCOUNT", None if own else "3000")
+    assert result.stdout.splitlines()[-1] == f"False {count}"
+
+
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_is_instant(script):
     code = (
