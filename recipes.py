@@ -254,7 +254,13 @@ class Machine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     device: Annotated[Device, about("processor or graphics card", None)] = "auto"
     threads: Annotated[
-        int | None, about("CPU threads (default: one a core)", None, ge=1, le=1024)
+        int | None,
+        about(
+            "CPU threads; fewer where other programs are busy (default: one a core)",
+            None,
+            ge=1,
+            le=1024,
+        ),
     ] = None
     precision: Annotated[
         Precision, about("number format; bf16 where the machine is fast with it", None)
