@@ -4,7 +4,7 @@ The first two come as one file each in the folder of runs, the last as a folder,
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from msgspec import Meta, Struct
 
@@ -54,13 +54,12 @@ class Probe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     test_accuracy: BySeed
 
 
-class Extra(Struct, frozen=True):
-    """All that lies beside the runs."""
+class Extra(NamedTuple):
+    """All that is measured beside the runs."""
 
     classical: tuple[Classical, ...] = ()
     probes: tuple[Probe, ...] = ()
     has_tsne: bool = False
-    repeated: Runs = {}
 
 
 def extra_of(runs: Runs) -> Extra:
@@ -69,19 +68,33 @@ def extra_of(runs: Runs) -> Extra:
     Raises:
         UserError: a file is not what it should be.
     """
+    folder = _folder_of(runs)
+    return read_extra(folder) if folder else Extra()
+
+
+def repeated_of(runs: Runs) -> Runs:
+    """Those of these runs that another machine made, too, as that one made them.
+
+    Raises:
+        UserError: a run is not what it should be.
+    """
+    folder = _folder_of(runs)
+    return find_runs(folder / REPEATED) if folder else {}
+
+
+def _folder_of(runs: Runs) -> Path | None:
     first = next((found[0] for found in runs.values()), None)
-    return read_extra(first.folder.parent.parent) if first else Extra()
+    return first and first.folder.parent.parent
 
 
 def read_extra(runs_dir: str | Path) -> Extra:
     """What the folder of runs holds of it.
 
     Raises:
-        UserError: a file or a run is not what it should be.
+        UserError: a file is not what it should be.
     """
     found = [
         read_json(path, tuple[kind, ...]) if (path := Path(runs_dir) / name).exists() else ()
         for name, kind in ((CLASSICAL, Classical), (PROBES, Probe))
     ]
-    repeated = find_runs(Path(runs_dir) / REPEATED)
-    return Extra(*found, (Path(runs_dir) / TSNE_FILE).exists(), repeated)
+    return Extra(*found, has_tsne=(Path(runs_dir) / TSNE_FILE).exists())

@@ -30,7 +30,7 @@ from studies.baseline_rows import (
 from studies.cells import Block
 from studies.comparisons import Compared, Main, compare_machines, main_comparison, study_of
 from studies.costs import USES, cost_rows
-from studies.extra import RANDOM, REPEATED, STAGES, TRAINED, Probe, extra_of
+from studies.extra import RANDOM, REPEATED, STAGES, TRAINED, Probe, extra_of, repeated_of
 from studies.search import unsettled
 from studies.sections import ablation_rows, others_tried, round_1, search_tables, section
 
@@ -67,7 +67,7 @@ def study_page(runs: Runs, img_dir: str) -> str:
         probes=probe_table(extra.probes),
         probe_gains=probe_gains(extra.probes),
         has_tsne=extra.has_tsne,
-        machines=compare_machines(runs, extra.repeated, study.blocks[0]),
+        machines=compare_machines(runs, repeated_of(runs), study.blocks[0]),
         repeated=REPEATED,
         exploratory=[section(runs, block) for block in study.exploratory],
         round_1=round_1(runs, study.block("round1")),

@@ -28,7 +28,7 @@ from studies.arms import EARLIER, PRETRAINED, SCRATCH
 from studies.cells import Arm, Block, Cell, Round, Study
 from studies.comparisons import compare, compare_machines
 from studies.costs import costs
-from studies.extra import CLASSICAL, PROBES, RANDOM, REPEATED, TRAINED, extra_of
+from studies.extra import CLASSICAL, PROBES, RANDOM, REPEATED, TRAINED, repeated_of
 from studies.first_round import (
     ABLATION_BLOCK,
     EXTRA,
@@ -101,7 +101,7 @@ def test_every_run_is_in_the_grid():
     }
     found = {(run.name, run.seed) for of_name in runs.values() for run in of_name}
     assert not found - known
-    repeated = extra_of(runs).repeated
+    repeated = repeated_of(runs)
     told = compare_machines(runs, repeated, PRIMARY)
     assert sum(len(row.pairs) for row in told) == sum(map(len, repeated.values())) > 0
 
