@@ -40,6 +40,13 @@ NORMALISED_NO_SKIPS, PIXELS_NO_SKIPS, PLAIN_NO_SKIPS = (
 WITH_SKIPS = (PLAIN, PIXELS, NORMALISED, PRETRAINED)
 WITHOUT_SKIPS = (PLAIN_NO_SKIPS, PIXELS_NO_SKIPS, NORMALISED_NO_SKIPS, NO_SKIPS)
 FACTORIAL = (*WITH_SKIPS, *WITHOUT_SKIPS)
+# The target of the pretrained arm on images that are seen whole: is it HOG that helps, or masking?
+UNMASKED = Arm(
+    "unmasked, normalised + HOG", pretraining={"corruption": "none", "target": "gradients"}
+)
+UNMASKED_NO_SKIPS = Arm(
+    f"{UNMASKED.name}, no skips", pretraining=UNMASKED.pretraining | {"skips": False}
+)
 
 *LENGTHS, LONGEST = (
     Arm(f"pretrained, {epochs} epochs", pretraining={"epochs": epochs}) for epochs in (3, 30, 100)

@@ -20,8 +20,11 @@ from studies.arms import (
     LONGER,
     LONGER_PRETRAINED,
     LONGEST,
+    NO_SKIPS,
     NO_TEST,
     NORMALISED,
+    PLAIN,
+    PLAIN_NO_SKIPS,
     PRETRAINED,
     RECHOSEN,
     RECHOSEN_OTHER,
@@ -29,6 +32,8 @@ from studies.arms import (
     RECHOSEN_SCRATCH,
     SAME_RECIPE,
     SCRATCH,
+    UNMASKED,
+    UNMASKED_NO_SKIPS,
     USUAL,
     WIDE_DECODER,
     WITH_LOSS,
@@ -152,6 +157,11 @@ def pretraining_blocks(
     # The protocol's own is compared with these in the primary family and in the block `recipe`.
     others = [arm for arm in FACTORIAL if arm is not PRETRAINED]
     against = (tuple((arm, control) for arm in others) for control in (SCRATCH, SAME_RECIPE))
+    unmasked = (
+        ((UNMASKED, PLAIN), (PRETRAINED, UNMASKED)),
+        ((UNMASKED_NO_SKIPS, PLAIN_NO_SKIPS), (NO_SKIPS, UNMASKED_NO_SKIPS)),
+        ((UNMASKED, SAME_RECIPE), (UNMASKED_NO_SKIPS, SAME_RECIPE)),
+    )
     lengths = (tuple((arm, control) for arm in LENGTHS) for control in (PRETRAINED, SCRATCH))
     questions = {
         "factorial": (
@@ -164,6 +174,12 @@ def pretraining_blocks(
         "longest": ("And if it is ten times as long?", (LONGEST,), extent.fewest, ()),
         "images": ("Are fewer images enough, with as many steps?", (FEWER_IMAGES,), extent.few, ()),
         "hidden": ("Which mask ratio?", HIDDEN, extent.few, ()),
+        "unmasked": (
+            "Does HOG need the masking?",
+            (UNMASKED, UNMASKED_NO_SKIPS),
+            extent.few,
+            unmasked,
+        ),
     }
     return tuple(
         Block(

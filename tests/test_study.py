@@ -144,6 +144,15 @@ def test_an_encoder_has_its_classifiers_width_and_data():
     assert (recipe.width, recipe.dataset, recipe.flip, recipe.seed) == (0.1, "digits", "none", 4)
 
 
+def test_hog_without_masking_differs_from_the_pretrained_arm_in_masking_alone():
+    asked = next(b for b in FASHION.blocks if b.name == "unmasked")
+    for arm, masked in ((arms.UNMASKED, arms.PRETRAINED), (arms.UNMASKED_NO_SKIPS, arms.NO_SKIPS)):
+        seen_whole, hidden = (asked.cell(a, 0.001).pretraining(0).recipe for a in (arm, masked))
+        assert (seen_whole.corruption, hidden.corruption) == ("none", "mask")
+        assert replace(seen_whole, corruption="mask") == hidden
+        assert arm in {cell.arm for cell in asked.cells}
+
+
 def test_what_is_tried_reads_no_test_set():
     cells = [cell for block_ in (TRIED_BLOCK, ABLATION_BLOCK) for cell in block_.cells]
     cells += [trial.cell for trial in trials(FASHION, {})]
