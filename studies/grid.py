@@ -3,6 +3,7 @@
 The arms are in arms.py, the first round in first_round.py, the search's trials in search.py.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -42,7 +43,7 @@ from studies.arms import (
     WITHOUT_SKIPS,
     wider,
 )
-from studies.cells import NEW, SEEDS, Block, Round, Study, steps
+from studies.cells import NEW, SEEDS, Arm, Block, Family, Round, Study, steps
 from studies.first_round import ABLATION_BLOCK, ROUND_1_BLOCK
 
 # ------------------------------------------------------------------ the protocol
@@ -156,22 +157,30 @@ def pretraining_blocks(
     )
     # The protocol's own is compared with these in the primary family and in the block `recipe`.
     others = [arm for arm in FACTORIAL if arm is not PRETRAINED]
-    against = (tuple((arm, control) for arm in others) for control in (SCRATCH, SAME_RECIPE))
     unmasked = (
         ((UNMASKED, PLAIN), (PRETRAINED, UNMASKED)),
         ((UNMASKED_NO_SKIPS, PLAIN_NO_SKIPS), (NO_SKIPS, UNMASKED_NO_SKIPS)),
         ((UNMASKED, SAME_RECIPE), (UNMASKED_NO_SKIPS, SAME_RECIPE)),
     )
-    lengths = (tuple((arm, control) for arm in LENGTHS) for control in (PRETRAINED, SCRATCH))
     questions = {
         "factorial": (
             "Skips, masking, target: which of them matters?",
             FACTORIAL,
             extent.seeds,
-            (factors, *against),
+            (factors, *against(others, SCRATCH, SAME_RECIPE)),
         ),
-        "length": ("How long must pretraining be?", LENGTHS, extent.few, tuple(lengths)),
-        "longest": ("And if it is ten times as long?", (LONGEST,), extent.fewest, ()),
+        "length": (
+            "How long must pretraining be?",
+            LENGTHS,
+            extent.few,
+            against(LENGTHS, PRETRAINED, SCRATCH),
+        ),
+        "longest": (
+            "And if it is ten times as long?",
+            (LONGEST,),
+            extent.fewest,
+            against((LONGEST,), PRETRAINED, SCRATCH),
+        ),
         "images": ("Are fewer images enough, with as many steps?", (FEWER_IMAGES,), extent.few, ()),
         "hidden": ("Which mask ratio?", HIDDEN, extent.few, ()),
         "unmasked": (
@@ -187,10 +196,15 @@ def pretraining_blocks(
             question,
             round_,
             round_.cells(arms, dict.fromkeys(budgets, seeds), extent.first),
-            families or (tuple((arm, PRETRAINED) for arm in arms),),
+            families or against(arms, PRETRAINED),
         )
         for name, (question, arms, seeds, families) in questions.items()
     )
+
+
+def against(arms: Sequence[Arm], *controls: Arm) -> tuple[Family, ...]:
+    """A family for each control: all of the arms, minus it."""
+    return tuple(tuple((arm, control) for arm in arms) for control in controls)
 
 
 def control_blocks(round_: Round, extent: Extent) -> tuple[Block, ...]:
