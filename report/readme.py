@@ -65,6 +65,8 @@ class Answer:
         small: of `rows`, those too small to matter, with the interval over seeds and test images.
         least_p: what a corrected p of `rows` can be at least; None where none is told.
         plain: the encoder of a plain autoencoder minus from scratch.
+        hiding: a plain autoencoder's encoder with hidden patches minus without.
+        hiding_with_hog: the pretrained arm minus the same without hidden patches.
         rechosen: pretrained minus from scratch with recipes that were searched later.
         both_longer: pretrained minus from scratch with more epochs for both.
         beside: other comparisons of arms, each at the label budgets where it is tested.
@@ -79,6 +81,8 @@ class Answer:
     small: Sequence[tuple[Comparison, tuple[float, float]]] = ()
     least_p: float | None = None
     plain: Sequence[Comparison] = ()
+    hiding: Sequence[Comparison] = ()
+    hiding_with_hog: Sequence[Comparison] = ()
     rechosen: Sequence[Comparison] = ()
     both_longer: Sequence[Comparison] = ()
     beside: Sequence[Sequence[Comparison]] = ()

@@ -11,6 +11,7 @@ from studies.arms import (
     LENGTHS,
     LONGER,
     LONGER_PRETRAINED,
+    PIXELS,
     PLAIN,
     PLAIN_NO_SKIPS,
     PRETRAINED,
@@ -19,6 +20,7 @@ from studies.arms import (
     RECHOSEN_SCRATCH,
     SAME_RECIPE,
     SCRATCH,
+    UNMASKED,
     WITH_LOSS,
     WITH_LOSS_SCRATCH,
 )
@@ -42,6 +44,8 @@ BESIDE = (
     ("length", LENGTHS[-1], SCRATCH),
     ("factorial", PLAIN, SAME_RECIPE),
     ("factorial", PLAIN_NO_SKIPS, SAME_RECIPE),
+    ("factorial", PIXELS, SAME_RECIPE),
+    ("unmasked", UNMASKED, SAME_RECIPE),
     ("auxiliary-scratch", WITH_LOSS_SCRATCH, SCRATCH),
     ("auxiliary-scratch", WITH_LOSS, WITH_LOSS_SCRATCH),
 )
@@ -66,6 +70,8 @@ def answer(runs: Runs) -> Answer | None:
         small=[(row, seeds_and_images(row)) for row in main.rows if is_small(row)],
         least_p=least_p(study) if any(row.is_tested for row in main.rows) else None,
         plain=tested("factorial", PLAIN, SCRATCH),
+        hiding=tested("factorial", PIXELS, PLAIN),
+        hiding_with_hog=tested("unmasked", PRETRAINED, UNMASKED),
         rechosen=tested("searched", RECHOSEN, RECHOSEN_SCRATCH),
         both_longer=[row for each in BOTH_LONGER for row in beside[each]],
         beside=[rows for rows in beside.values() if rows],

@@ -861,6 +861,18 @@ def test_the_answer_tells_what_the_auxiliary_loss_gives_without_pretraining(tmp_
     assert (both.judged.difference.mean, both.judged.verdict) == (pytest.approx(0.1), "helps")
 
 
+def test_the_answer_tells_what_hiding_patches_gives_with_hog_and_without(tmp_path):
+    wrong = {SCRATCH: 40, arms.PLAIN: 40, arms.PIXELS: 30, arms.UNMASKED: 20, PRETRAINED: 15}
+    for seed in range(10, 20):
+        for arm, images in wrong.items():
+            correct = first_images_wrong(images + seed % 2 * (arm is not arms.PLAIN))
+            write_run(tmp_path, PRIMARY.cell(arm, 0.001).setup(seed), correct)
+    page = study_page(find_runs(tmp_path), "img")
+    told = page[: page.index("## The protocol")]
+    assert "gives +0.25 at 0.1 % (undecided). Hiding patches adds +4.75 at 0.1 % (helps)" in told
+    assert "to that, and where HOG are predicted, too, +2.50 at 0.1 % (helps).\n" in told
+
+
 def test_what_is_decided_is_told_in_words(tmp_path):
     again = FASHION.block("again")
     write_pairs(tmp_path, 8, lambda seed: 20 + seed, 0.01, again)
