@@ -16,19 +16,23 @@ from harness.files import shown
 from harness.weights import fill
 from models import Encoder
 from recipes import ENCODER, MODEL, AutoencoderRecipe, ClassifierRecipe, Setup
-from studies.arms import NO_SKIPS, NORMALISED, PIXELS, PLAIN, PLAIN_NO_SKIPS, PRETRAINED, SCRATCH
+from studies.arms import (
+    NO_SKIPS,
+    NORMALISED,
+    PIXELS,
+    PLAIN,
+    PLAIN_NO_SKIPS,
+    PRETRAINED,
+    SCRATCH,
+    UNMASKED,
+)
 from studies.extra import MASKED, RANDOM, STAGES, TRAINED
 from studies.grid import Study
 from training import evaluation_batches
 
 PRETRAININGS = {
-    "plain": PLAIN,
-    "plain, no skips": PLAIN_NO_SKIPS,
-    "masked, pixels": PIXELS,
-    "masked, normalised": NORMALISED,
-    "masked, normalised + HOG, no skips": NO_SKIPS,
-    MASKED: PRETRAINED,
-}
+    arm.name: arm for arm in (PLAIN, PLAIN_NO_SKIPS, PIXELS, NORMALISED, NO_SKIPS, UNMASKED)
+} | {MASKED: PRETRAINED}
 NAMES = (RANDOM, *PRETRAININGS, TRAINED)
 # Each stage's maps, and the grid they are averaged on, so that each gives about as many numbers
 # (Zhang et al. 2016, arXiv:1603.08511): 784, 768 and 576 at width 0.25.

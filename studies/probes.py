@@ -104,6 +104,7 @@ def run_probes(
     """
     encoders = Encoders(study, dataset, runs_dir, compute)
     kept = ScoreFile(Path(runs_dir) / PROBES, Probe, "test_accuracy")
+    without_weights: dict[Path, list[int]] = {}
     with threadpool_limits(threads), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         for seed in study.seeds[:seeds]:
@@ -111,12 +112,15 @@ def run_probes(
                 wanted = all_facts(name, budgets)
                 todo = [facts for facts in wanted if seed not in kept.scores(**facts)]
                 if todo and not encoders.is_there(name, seed):
-                    say(f"left out: no weights in '{shown(encoders.path(name, seed))}'")
+                    runs = encoders.path(name, seed).parent.parent
+                    without_weights.setdefault(runs, []).append(seed)
                 elif todo:
                     for facts, accuracy in measure(encoders, name, seed, todo):
                         kept.add(seed, accuracy, facts)
                         say(f"{', '.join(map(str, facts.values()))}, seed {seed}: {accuracy:.4f}")
         write_tsne(encoders, Path(runs_dir) / TSNE_FILE)
+    for runs, found in without_weights.items():
+        say(f"left out: no weights of seeds {', '.join(map(str, found))} in '{shown(runs)}'")
 
 
 def all_facts(encoder: str, budgets: Sequence[float]) -> list[dict]:

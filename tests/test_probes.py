@@ -171,8 +171,8 @@ def test_each_probe_of_each_encoder_whose_weights_are_there_is_kept(measured):
     assert len(probes) == 3 * PER_ENCODER
     assert {probe.encoder for probe in probes} == {RANDOM, MASKED, TRAINED}
     assert all(probe.test_accuracy[0] > 0.4 for probe in probes)  # chance is 0.1
-    left_out = [line for line in lines if line.startswith("left out: no weights in ")]
-    assert len(left_out) == len(NAMES) - 3 and "encoder.safetensors" in left_out[0]
+    left_out = [line for line in lines if line.startswith("left out: no weights of seeds ")]
+    assert len(left_out) == len(NAMES) - 3 and "autoencoder" in left_out[0]
 
 
 def test_nothing_is_measured_twice_and_new_weights_join(measured):
