@@ -33,20 +33,17 @@ NORMALISED = Arm("masked, normalised", pretraining={"target": "normalised"})
 PIXELS = Arm("masked, pixels", pretraining={"target": "pixels"})
 PLAIN = Arm("plain", pretraining={"corruption": "none"})
 NO_SKIPS = Arm("masked, normalised + HOG, no skips", pretraining={"skips": False})
-NORMALISED_NO_SKIPS, PIXELS_NO_SKIPS, PLAIN_NO_SKIPS = (
-    Arm(f"{arm.name}, no skips", pretraining=arm.pretraining | {"skips": False})
-    for arm in (NORMALISED, PIXELS, PLAIN)
-)
-WITH_SKIPS = (PLAIN, PIXELS, NORMALISED, PRETRAINED)
-WITHOUT_SKIPS = (PLAIN_NO_SKIPS, PIXELS_NO_SKIPS, NORMALISED_NO_SKIPS, NO_SKIPS)
-FACTORIAL = (*WITH_SKIPS, *WITHOUT_SKIPS)
 # The target of the pretrained arm on images that are seen whole: is it HOG that helps, or masking?
 UNMASKED = Arm(
     "unmasked, normalised + HOG", pretraining={"corruption": "none", "target": "gradients"}
 )
-UNMASKED_NO_SKIPS = Arm(
-    f"{UNMASKED.name}, no skips", pretraining=UNMASKED.pretraining | {"skips": False}
+NORMALISED_NO_SKIPS, PIXELS_NO_SKIPS, PLAIN_NO_SKIPS, UNMASKED_NO_SKIPS = (
+    Arm(f"{arm.name}, no skips", pretraining=arm.pretraining | {"skips": False})
+    for arm in (NORMALISED, PIXELS, PLAIN, UNMASKED)
 )
+WITH_SKIPS = (PLAIN, PIXELS, NORMALISED, PRETRAINED)
+WITHOUT_SKIPS = (PLAIN_NO_SKIPS, PIXELS_NO_SKIPS, NORMALISED_NO_SKIPS, NO_SKIPS)
+FACTORIAL = (*WITH_SKIPS, *WITHOUT_SKIPS)
 
 *LENGTHS, LONGEST = (
     Arm(f"pretrained, {epochs} epochs", pretraining={"epochs": epochs}) for epochs in (3, 30, 100)

@@ -160,7 +160,7 @@ def pretraining_blocks(
     unmasked = (
         ((UNMASKED, PLAIN), (PRETRAINED, UNMASKED)),
         ((UNMASKED_NO_SKIPS, PLAIN_NO_SKIPS), (NO_SKIPS, UNMASKED_NO_SKIPS)),
-        ((UNMASKED, SAME_RECIPE), (UNMASKED_NO_SKIPS, SAME_RECIPE)),
+        *against((UNMASKED, UNMASKED_NO_SKIPS), SAME_RECIPE),
     )
     questions = {
         "factorial": (

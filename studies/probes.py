@@ -120,7 +120,7 @@ def run_probes(
                         say(f"{', '.join(map(str, facts.values()))}, seed {seed}: {accuracy:.4f}")
         write_tsne(encoders, Path(runs_dir) / TSNE_FILE)
     for runs, found in without_weights.items():
-        say(f"left out: no weights of seeds {', '.join(map(str, found))} in '{shown(runs)}'")
+        say(f"left out: no weights in '{shown(runs)}' for seed {', '.join(map(str, found))}")
 
 
 def all_facts(encoder: str, budgets: Sequence[float]) -> list[dict]:

@@ -171,8 +171,16 @@ def test_each_probe_of_each_encoder_whose_weights_are_there_is_kept(measured):
     assert len(probes) == 3 * PER_ENCODER
     assert {probe.encoder for probe in probes} == {RANDOM, MASKED, TRAINED}
     assert all(probe.test_accuracy[0] > 0.4 for probe in probes)  # chance is 0.1
-    left_out = [line for line in lines if line.startswith("left out: no weights of seeds ")]
-    assert len(left_out) == len(NAMES) - 3 and "autoencoder" in left_out[0]
+    left_out = [line for line in lines if line.startswith("left out: no weights in ")]
+    assert len(left_out) == len(NAMES) - 3
+    plain = encoders(runs_dir).path("plain", 0).parents[1]
+    assert left_out[0] == f"left out: no weights in '{plain}' for seed 0"
+
+
+def test_what_has_no_weights_takes_a_line_for_all_seeds(tmp_path):
+    left_out = [line for line in run(tmp_path, seeds=2) if line.startswith("left out")]
+    assert len(left_out) == len(NAMES) - 1
+    assert all(line.endswith("' for seed 0, 1") for line in left_out)
 
 
 def test_nothing_is_measured_twice_and_new_weights_join(measured):

@@ -145,7 +145,7 @@ def test_an_encoder_has_its_classifiers_width_and_data():
 
 
 def test_hog_without_masking_differs_from_the_pretrained_arm_in_masking_alone():
-    asked = next(b for b in FASHION.blocks if b.name == "unmasked")
+    asked = FASHION.block("unmasked")
     for arm, masked in ((arms.UNMASKED, arms.PRETRAINED), (arms.UNMASKED_NO_SKIPS, arms.NO_SKIPS)):
         seen_whole, hidden = (asked.cell(a, 0.001).pretraining(0).recipe for a in (arm, masked))
         assert (seen_whole.corruption, hidden.corruption) == ("none", "mask")
