@@ -1,12 +1,12 @@
-"""Every option once: its type, default, range and meaning; and the name that a run gets from them.
+"""Every option once: its type, default, range and meaning; presets; and the name of a run.
 
-The command line, the functions, the study, the benchmark and the files of a run all use these
-classes. Importing this is instant.
+The command line, the study, the benchmark and the files of a run all use these classes; their
+docstrings are the titles of `--help`'s groups. Importing this is instant.
 """
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Struct
 from msgspec.structs import force_setattr
@@ -14,7 +14,9 @@ from msgspec.structs import force_setattr
 from harness.options import about, defaults, option_name, options_of
 
 RUNS_DIR = Path("runs")
+WEIGHTS_DIR = Path("results/weights")  # the published ones
 ENCODER, MODEL = "encoder.safetensors", "model.safetensors"  # the weights that a run leaves
+DEFAULT_MODEL = str(WEIGHTS_DIR / "pretrained-seed0.safetensors")
 FLIPS = {"fashion": "alternate", "mnist": "none", "kmnist": "none", "digits": "none"}
 TARGETS = {"mask": "gradients", "noise": "pixels", "none": "pixels"}
 
@@ -26,34 +28,46 @@ Target = Literal["gradients", "normalised", "pixels"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16"]
 
+# What the original experiment's report says of both trainings; where it leaves something open,
+# PyTorch's default rate, and nothing done to images or labels.
+ORIGINAL = {
+    "width": 1.0,
+    "epochs": 10,
+    "batch_size": 128,
+    "learning_rate": 1e-3,
+    "schedule": "constant",
+    "shift": 0,
+    "flip": "none",
+}
+SIZES = ("width", "epochs", "batch_size")  # a run of another size is still of its preset
+
 
 class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """training"""
+    """training: what decides its result"""
 
-    epochs: Annotated[int, about("passes over the images", "epochs", ge=1, le=100_000)] = 10
-    batch_size: Annotated[int, about("images in a step", "batch", ge=2, le=60_000)] = 128
-    learning_rate: Annotated[float, about("Adam's highest learning rate", "rate", gt=0, le=10)] = (
-        4e-3
-    )
+    # Other defaults, under a name.
+    presets: ClassVar[dict[str, dict[str, object]]] = {"default": {}}
+
+    epochs: Annotated[int, about("passes over the images", "epochs{}", ge=1, le=100_000)] = 10
+    batch_size: Annotated[int, about("images in a step", "batch{}", ge=2, le=60_000)] = 128
+    learning_rate: Annotated[float, about("Adam's highest rate", "rate{}", gt=0, le=10)] = 4e-3
     seed: Annotated[
-        int, about("decides split, order, augmentation and start", "seed", ge=0, lt=2**32)
+        int, about("decides split, order, augmentation and start", "seed{}", ge=0, lt=2**32)
     ] = 0
-    width: Annotated[float, about("channels, as a multiple of AlexNet's", "width", gt=0, le=4)] = (
-        0.25
-    )
-    schedule: Annotated[Schedule, about("learning rate over the run", "")] = "one-cycle"
+    width: Annotated[
+        float, about("channels, as a multiple of AlexNet's", "width{}", gt=0, le=4)
+    ] = 0.25
+    schedule: Annotated[Schedule, about("learning rate over the run", "{}")] = "one-cycle"
     shift: Annotated[
-        int, about("random translation in training, up to so many pixels", "shift", ge=0, le=27)
+        int, about("random translation in training, up to so many pixels", "shift{}", ge=0, le=27)
     ] = 2
     flip: Annotated[
         Flip | None,
-        about(
-            "left-right mirroring in training (default: alternate for fashion, else none)", "flip-"
-        ),
+        about("mirroring in training (default: alternate for fashion, else none)", "flip-{}"),
     ] = None
-    dataset: Annotated[Dataset, about("images; digits need no download", "")] = "fashion"
+    dataset: Annotated[Dataset, about("images; digits need no download", "{}")] = "fashion"
     validations: Annotated[
-        int, about("how often validation is measured in a run", None, ge=1, le=100_000)
+        int, about("how often validation is measured in a run", ge=1, le=100_000)
     ] = 10
 
     def __post_init__(self) -> None:
@@ -65,36 +79,59 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """The defaults that depend on other options. A mirrored digit is another sign."""
         return {"flip": FLIPS[self.dataset]}
 
-    def words(self, left_out: tuple[str, ...] = ("seed",)) -> list[str]:
-        """What differs from the defaults: a word an option."""
-        usual = defaults(type(self)) | self.implied()
+    @property
+    def preset(self) -> str:
+        """The last of the presets whose options, sizes aside, are the recipe's."""
         return [
-            spell(word, name, getattr(self, name))
-            for name, word in decisive(type(self)).items()
+            preset
+            for preset, options in self.presets.items()
+            if all(getattr(self, n) == value for n, value in options.items() if n not in SIZES)
+        ][-1]
+
+    def words(self, left_out: tuple[str, ...] = ("seed",)) -> list[str]:
+        """What differs from the preset: a word an option."""
+        usual = defaults(type(self)) | self.implied() | self.presets[self.preset]
+        return [
+            self.word(name)
+            for name in decisive(type(self))
             if name not in left_out and getattr(self, name) != usual[name]
         ]
 
+    def word(self, name: str) -> str:
+        """An option and its value as a part of a run's name."""
+        value = getattr(self, name)
+        if name.endswith("fraction"):  # as a percentage
+            value = 100 * value
+        return decisive(type(self))[name].format(
+            f"{value:.10g}" if isinstance(value, float) else value
+        )
+
 
 class ClassifierRecipe(Recipe, frozen=True, kw_only=True, tag="classifier", tag_field="kind"):
-    """classifier"""
+    """classifier: what decides its result, beside its encoder"""
+
+    presets: ClassVar[dict[str, dict[str, object]]] = {
+        "default": {},
+        "original": {**ORIGINAL, "label_smoothing": 0.0},
+    }
 
     label_fraction: Annotated[
         float,
-        about("label budget: share of the training labels that is used", "labels", gt=0, le=1),
+        about("label budget: share of the training labels that is used", "labels{}", gt=0, le=1),
     ] = 1.0
     freeze_encoder: Annotated[bool, about("train the head alone", "frozen")] = False
     encoder_lr_scale: Annotated[
         float,
-        about("encoder's learning rate, as a multiple of the head's", "encoderrate", gt=0, le=100),
+        about("encoder's rate, as a multiple of the head's", "encoderrate{}", gt=0, le=100),
     ] = 1.0
     label_smoothing: Annotated[
-        float, about("in the training loss (Szegedy et al. 2016)", "smoothing", ge=0, lt=1)
+        float, about("in the training loss (Szegedy et al. 2016)", "smoothing{}", ge=0, lt=1)
     ] = 0.1
     random_erasing: Annotated[
         float,
         about(
             "share of the training images in which a rectangle is hidden (Zhong et al. 2020)",
-            "erasing",
+            "erasing{}",
             ge=0,
             le=1,
         ),
@@ -103,7 +140,7 @@ class ClassifierRecipe(Recipe, frozen=True, kw_only=True, tag="classifier", tag_
         float,
         about(
             "weight of a second loss: images without labels are reconstructed, too",
-            "auxiliary",
+            "auxiliary{}",
             ge=0,
             le=100,
         ),
@@ -112,7 +149,7 @@ class ClassifierRecipe(Recipe, frozen=True, kw_only=True, tag="classifier", tag_
         int,
         about(
             "test-time augmentation: average predictions over shifts by up to so many pixels",
-            "tta",
+            "tta{}",
             ge=0,
             le=3,
         ),
@@ -123,29 +160,34 @@ class ClassifierRecipe(Recipe, frozen=True, kw_only=True, tag="classifier", tag_
 
 
 class AutoencoderRecipe(Recipe, frozen=True, kw_only=True, tag="autoencoder", tag_field="kind"):
-    """autoencoder"""
+    """autoencoder: what decides its result"""
+
+    presets: ClassVar[dict[str, dict[str, object]]] = {
+        "default": {},
+        "original": {**ORIGINAL, "corruption": "none"},
+    }
 
     corruption: Annotated[
-        Corruption, about("what is done to the input; none is the plain autoencoder", "")
+        Corruption, about("what is done to the input; none is the plain autoencoder", "{}")
     ] = "mask"
     target: Annotated[
         Target | None,
         about(
             "what is predicted: gradients, that is normalised patches and HOG (default with mask), "
             "normalised patches, or pixels (default without)",
-            "",
+            "{}",
         ),
     ] = None
     hidden_patches: Annotated[
-        int, about("how many of an image's 49 patches mask hides", "hidden", ge=1, le=48)
+        int, about("how many of an image's 49 patches mask hides", "hidden{}", ge=1, le=48)
     ] = 24
-    skips: Annotated[bool, about("no skip connections in the decoder", "skips")] = True
+    skips: Annotated[bool, about("no skip connections in the decoder", "noskips")] = True
     decoder_width: Annotated[
         float,
-        about("the decoder's channels, as a multiple of the encoder's", "decoder", gt=0, le=4),
+        about("the decoder's channels, as a multiple of the encoder's", "decoder{}", gt=0, le=4),
     ] = 0.5
     image_fraction: Annotated[
-        float, about("share of the training images that is used", "images", gt=0, le=1)
+        float, about("share of the training images that is used", "images{}", gt=0, le=1)
     ] = 1.0
 
     def implied(self) -> dict[str, str]:
@@ -156,16 +198,7 @@ class AutoencoderRecipe(Recipe, frozen=True, kw_only=True, tag="autoencoder", ta
 def decisive(recipe: type[Recipe]) -> dict[str, str]:
     """The options that decide a result, the recipe's own first, each with its word."""
     words = {name: meta.extra["word"] for name, (_, meta) in options_of(recipe).items()}
-    return {name: word for name, word in words.items() if word is not None}
-
-
-def spell(word: str, name: str, value: object) -> str:
-    """An option and its value as a part of a run's name."""
-    if isinstance(value, bool):
-        return word if value else f"no{word}"
-    if name.endswith("fraction"):  # as a percentage
-        value = 100 * value
-    return f"{word}{value:.10g}" if isinstance(value, float) else f"{word}{value}"
+    return {name: word for name, word in words.items() if word}
 
 
 class EncoderSource(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -189,24 +222,32 @@ class Setup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def name(self) -> str:
-        """What the run is, then what differs from the defaults, for example
+        """What the run is, its preset, then what differs from that, for example
         `pretrained-labels1-epochs100-from-noskips`: the encoder's words follow `from`.
         """
         recipe = self.recipe
-        data_set = [] if recipe.dataset == "fashion" else [recipe.dataset]
-        words = [self.kind, *data_set, *recipe.words(left_out=("seed", "dataset"))]
+        words = [self.kind]
+        words += [recipe.dataset] if recipe.dataset != "fashion" else []
+        words += [recipe.preset] if recipe.preset != "default" else []
+        words += recipe.words(left_out=("seed", "dataset"))
         if self.encoder:
             source = self.encoder.recipe
             shared = ("seed", "dataset", "width")
-            differing = [n for n in shared if getattr(source, n) != getattr(recipe, n)]
-            own = source.words(left_out=shared)
-            own += [spell(decisive(Recipe)[n], n, getattr(source, n)) for n in differing]
+            own = [source.preset] if source.preset != pretraining(recipe).preset else []
+            own += source.words(left_out=shared)
+            own += [source.word(n) for n in shared if getattr(source, n) != getattr(recipe, n)]
             words += ["from", *own] if own else []
         return "-".join(words)
 
     def folder(self, runs_dir: str | Path = RUNS_DIR) -> Path:
         """Where the run is kept: `<runs_dir>/<name>/seed<seed>`."""
         return Path(runs_dir) / self.name / f"seed{self.recipe.seed}"
+
+    def encoder_file(self, runs_dir: str | Path = RUNS_DIR) -> Path:
+        """Where a pretraining's encoder is: with its run, or else where it is published."""
+        own = self.folder(runs_dir) / ENCODER
+        published = WEIGHTS_DIR / f"{self.name}-seed{self.recipe.seed}.safetensors"
+        return published if published.exists() and not own.exists() else own
 
     def differences(self, other: "Setup") -> list[str]:
         """In words, each option that decides a result and differs in the other setup."""
@@ -227,42 +268,41 @@ class Setup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return differences
 
 
-DEFAULT_MODEL = str(Setup(recipe=ClassifierRecipe()).folder() / MODEL)  # of the main job
+def pretraining(recipe: ClassifierRecipe) -> AutoencoderRecipe:
+    """The pretraining that a classifier starts from by default: of its preset, where it has one."""
+    options = AutoencoderRecipe.presets.get(recipe.preset, {})
+    shared = {name: getattr(recipe, name) for name in ("dataset", "seed", "width")}
+    return AutoencoderRecipe(**options | shared)
 
 
 class Files(Struct, frozen=True, kw_only=True):
     """files"""
 
-    data_dir: Annotated[str, about("holds FashionMNIST/raw/*.gz; filled where empty", None)] = (
-        "data"
-    )
-    runs_dir: Annotated[str, about("a run is kept in a folder of its own there", None)] = "runs"
-    overwrite: Annotated[bool, about("start the run afresh", None)] = False
+    data_dir: Annotated[str, about("holds FashionMNIST/raw/*.gz; filled where empty")] = "data"
+    runs_dir: Annotated[str, about("a run is kept in a folder of its own there")] = "runs"
+    overwrite: Annotated[bool, about("start the run afresh")] = False
 
 
 class Display(Struct, frozen=True, kw_only=True):
     """display"""
 
-    quiet: Annotated[bool, about("print only errors", None)] = False
-    tensorboard: Annotated[
-        bool, about("curves and pictures for `tensorboard --logdir runs`", None)
-    ] = False
+    quiet: Annotated[bool, about("print only errors")] = False
+    tensorboard: Annotated[bool, about("curves and pictures for `tensorboard --logdir runs`")] = (
+        False
+    )
 
 
 class Machine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """machine"""
 
-    device: Annotated[Device, about("processor or graphics card", None)] = "auto"
+    device: Annotated[Device, about("processor or graphics card")] = "auto"
     threads: Annotated[
         int | None,
         about(
-            "CPU threads; fewer where other programs are busy (default: one a core)",
-            None,
-            ge=1,
-            le=1024,
+            "CPU threads; fewer where other programs are busy (default: one a core)", ge=1, le=1024
         ),
     ] = None
     precision: Annotated[
-        Precision, about("number format; bf16 where the machine is fast with it", None)
+        Precision, about("number format; bf16 where the machine is fast with it")
     ] = "auto"
-    compile: Annotated[bool, about("compile the network with torch.compile", None)] = False
+    compile: Annotated[bool, about("compile the network with torch.compile")] = False

@@ -6,14 +6,21 @@ import shlex
 from msgspec.structs import asdict
 
 from harness.errors import exit_cleanly
-from harness.options import Parser, add_options, take
+from harness.options import Parser, add_options, option_name, take
 from harness.progress import quietly
-from recipes import ENCODER, AutoencoderRecipe, ClassifierRecipe, Display, Files, Machine, Setup
+from recipes import (
+    AutoencoderRecipe,
+    ClassifierRecipe,
+    Display,
+    Files,
+    Machine,
+    Setup,
+    pretraining,
+)
 
 EXAMPLES = """\
   python train_pretrained.py --seed 1
   python train_pretrained.py --label-fraction 0.01 --epochs 100 --freeze-encoder"""
-USUAL = AutoencoderRecipe()
 
 
 def parse_args(argv=None):
@@ -63,14 +70,20 @@ def train(args) -> None:
 
 
 def default_encoder(recipe: ClassifierRecipe, runs_dir: str) -> tuple[str, str]:
-    """The file that the default pretraining leaves for these options, and the command for it."""
-    shared = {name: getattr(recipe, name) for name in ("dataset", "seed", "width")}
-    own = {name: value for name, value in shared.items() if value != getattr(USUAL, name)}
+    """The file that these options' own pretraining leaves, and the command for it."""
+    own = pretraining(recipe)
+    options = AutoencoderRecipe.presets[own.preset]
+    usual = AutoencoderRecipe(**options)
+    words = [f"--preset {own.preset}"] if options else []
+    words += [
+        f"{option_name(name)} {getattr(own, name)}"
+        for name in ("dataset", "seed", "width")
+        if getattr(own, name) != getattr(usual, name)
+    ]
     if runs_dir != Files().runs_dir:
-        own["runs_dir"] = shlex.quote(runs_dir)
-    options = [f"--{name.replace('_', '-')} {value}" for name, value in own.items()]
-    folder = Setup(recipe=AutoencoderRecipe(**shared)).folder(runs_dir)
-    return str(folder / ENCODER), " ".join(["pretrain_autoencoder.py", *options])
+        words.append(f"--runs-dir {shlex.quote(runs_dir)}")
+    file = Setup(recipe=own).encoder_file(runs_dir)
+    return str(file), " ".join(["pretrain_autoencoder.py", *words])
 
 
 if __name__ == "__main__":

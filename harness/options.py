@@ -15,11 +15,13 @@ T = TypeVar("T", bound=Struct)
 VERSION = "1.0.0"  # CITATION.cff has it too
 
 
-def about(meaning: str, word: str | None, **bounds: float) -> Meta:
-    """An option's meaning, its word in a run's name, and the range of its values.
+def about(meaning: str, word: str = "", **bounds: float) -> Meta:
+    """An option's meaning and the range of its values.
 
-    An option without a word decides no result: it is neither in the name nor held against the
-    options with which a run was started.
+    Args:
+        word: in a run's name, `{}` standing for the value: `epochs{}`. An option without a word
+            decides no result: it is neither in the name nor held against the options with which a
+            run was started.
     """
     return Meta(description=meaning, extra={"word": word}, **bounds)
 
@@ -28,7 +30,7 @@ def about(meaning: str, word: str | None, **bounds: float) -> Meta:
 def options_of(struct: type[Struct]) -> dict[str, tuple[object, Meta]]:
     """Type and meaning of each option, a class's own before those of the class above it."""
     hints, own = get_type_hints(struct, include_extras=True), get_annotations(struct)
-    names = [*own, *(name for name in hints if name not in own)]
+    names = sorted(defaults(struct), key=lambda name: name not in own)
     return {name: (hints[name].__origin__, *hints[name].__metadata__) for name in names}
 
 
@@ -67,13 +69,18 @@ class Parser(argparse.ArgumentParser):
             allow_abbrev=False,
         )
         self.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
+        self.presets = {}
 
     def parse_args(self, args=None, namespace=None):
         if "_ARGCOMPLETE" in os.environ:  # a shell asks what could come next
             import argcomplete
 
             argcomplete.autocomplete(self)
-        return super().parse_args(args, namespace)
+        parsed = super().parse_args(args, namespace)
+        if self.presets:  # what was given wins, before the preset and after it
+            self.set_defaults(**self.presets[parsed.preset])
+            parsed = super().parse_args(args, namespace)
+        return parsed
 
     def error(self, message: str) -> None:
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
@@ -82,11 +89,14 @@ class Parser(argparse.ArgumentParser):
 def add_options(parser: Parser, struct: type[Struct], *only: str) -> None:
     """An option for each field: name, type, default, range and meaning are the field's own.
 
-    Each class's fields are a group, whose title is the class's docstring.
+    Each class's fields are a group, whose title is the class's docstring; where it has `presets`,
+    there is `--preset`.
 
     Args:
         only: the fields' names; all where there are none.
     """
+    if not only and hasattr(struct, "presets"):
+        add_presets(parser, struct.presets)
     groups = {}
     for name in only or options_of(struct):
         kind, meta = options_of(struct)[name]
@@ -110,6 +120,22 @@ def add_options(parser: Parser, struct: type[Struct], *only: str) -> None:
             metavar=range_of(number, meta) if number else None if choices else name.upper(),
             help=help_,
         )
+
+
+def add_presets(parser: Parser, presets: dict[str, dict[str, object]]) -> None:
+    """`--preset`: other defaults, under a name."""
+    parser.presets = presets
+    meanings = [
+        f"{preset}: " + " ".join(f"{option_name(name)} {value}" for name, value in options.items())
+        for preset, options in presets.items()
+        if options
+    ]
+    parser.add_argument_group("preset").add_argument(
+        "--preset",
+        choices=tuple(presets),
+        default="default",
+        help=f"defaults for the options below; what is given beside it wins. {'; '.join(meanings)}",
+    )
 
 
 def take(arguments: argparse.Namespace, struct: type[T], **others: Any) -> T:

@@ -30,6 +30,16 @@ def source(**options) -> EncoderSource:
     return EncoderSource(recipe=AutoencoderRecipe(**options), digest=DIGEST)
 
 
+ORIGINAL = AutoencoderRecipe.presets["original"]
+PLAIN = "baseline-smoothing0-rate0.001-width1-constant-shift0-flip-none"
+
+
+def original(recipe, encoder: Setup | None = None, **options) -> Setup:
+    made = recipe(**recipe.presets["original"] | options)
+    from_ = EncoderSource(recipe=encoder.recipe, digest=DIGEST) if encoder else None
+    return Setup(recipe=made, encoder=from_)
+
+
 @pytest.mark.parametrize(
     ("setup", "name"),
     [
@@ -66,6 +76,19 @@ def source(**options) -> EncoderSource:
         (
             Setup(recipe=ClassifierRecipe(), encoder=source(dataset="kmnist")),
             "pretrained-from-kmnist",
+        ),
+        (original(ClassifierRecipe), "baseline-original"),
+        (original(ClassifierRecipe, width=0.25, epochs=5), "baseline-original-epochs5-width0.25"),
+        (original(ClassifierRecipe, shift=1), PLAIN.replace("shift0", "shift1")),
+        (original(AutoencoderRecipe, dataset="digits"), "autoencoder-digits-original"),
+        (original(ClassifierRecipe, encoder=original(AutoencoderRecipe)), "pretrained-original"),
+        (
+            original(ClassifierRecipe, encoder=Setup(recipe=AutoencoderRecipe(width=1.0))),
+            "pretrained-original-from-default",
+        ),
+        (
+            Setup(recipe=ClassifierRecipe(), encoder=source(**ORIGINAL)),
+            "pretrained-from-original-width1",
         ),
     ],
 )
@@ -157,6 +180,17 @@ def test_the_command_line_has_the_recipes_defaults(script, struct):
     assert take(args, struct) == struct()
     assert take(args, Machine) == Machine()
     assert take(args, Files) == Files()
+
+
+@pytest.mark.parametrize(
+    "options", ["--preset original --epochs 3", "--epochs 3 --preset original"]
+)
+def test_what_is_given_beside_a_preset_wins(options):
+    recipe = take(train_baseline.parse_args(options.split()), ClassifierRecipe)
+    assert recipe == original(ClassifierRecipe, epochs=3).recipe
+    recipe = take(pretrain_autoencoder.parse_args(options.split()), AutoencoderRecipe)
+    assert recipe == original(AutoencoderRecipe, epochs=3).recipe
+    assert recipe.target == "pixels"
 
 
 def test_the_command_line_gives_every_option():
