@@ -1,7 +1,6 @@
 """The U-Net autoencoder: reconstruction loss, pretraining, the encoder that it leaves behind."""
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -9,24 +8,16 @@ import torch
 from msgspec import Meta, Struct
 from torch import Tensor, nn
 
-from batches import (
-    ORIENTATIONS,
-    Batches,
-    Normalisation,
-    corrupt,
-    oriented_gradients,
-    patch_statistics,
-)
-from data import ImageSet, derive_seed, generator, random_subset, split
+from batches import ORIENTATIONS, Batches, corrupt, oriented_gradients, patch_statistics
+from data import ImageSet, derive_seed, generator
 from harness import board
-from harness.compute import Compute
 from harness.files import write_arrays
 from harness.rundir import Run
 from harness.weights import Tensors, digest_of, load_weights, save_weights
 from metrics import Metrics, ValidScores
-from models import AlexNet, Decoder, UNetAutoencoder
-from recipes import ENCODER, AutoencoderRecipe, ClassifierRecipe, EncoderSource, Setup
-from training import describe_data, evaluation_batches, fit, training_batches
+from models import Decoder, Encoder, UNetAutoencoder
+from recipes import ENCODER, AutoencoderRecipe, ClassifierRecipe, EncoderSource
+from training import Task, bn_momentum
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,35 +36,6 @@ class EncoderCard(Struct, frozen=True, kw_only=True, tag="encoder", tag_field="k
     recipe: AutoencoderRecipe
     mean: Annotated[float, Meta(ge=0, le=255)]
     std: Annotated[float, Meta(gt=0, le=255)]
-
-
-def pretrain(run: Run[Setup], dataset: ImageSet, compute: Compute) -> None:
-    """Train a U-Net to undo a corruption; write its encoder, and examples for the report.
-
-    Raises:
-        UserError: as `Run.start` and `fit`.
-    """
-    recipe = run.setup.recipe
-    train, valid = split(dataset, recipe.seed)
-    used = random_subset(train, recipe.image_fraction, recipe.seed)
-    normalise = Normalisation.of(dataset.train_images[train])
-    batches = training_batches(dataset, used, normalise, recipe, compute)
-    valid_batches = evaluation_batches(
-        dataset.train_images[valid], dataset.train_labels[valid], normalise, compute
-    )
-    model = new_autoencoder(recipe)
-
-    run.start(describe_data(dataset, used, valid), compute.environment())
-    print(f"{run.folder}: {len(used):,} images on {compute}", flush=True)
-    compute.place(model)
-    task = Reconstruction(model, batches, valid_batches, recipe, compute)
-    history = fit(run, task, recipe, compute)
-
-    write_reconstructions(run, task)
-    card = EncoderCard(recipe=recipe, mean=normalise.mean, std=normalise.std)
-    save_weights(run.folder / ENCODER, model.encoder.state_dict(), card)
-    valid_scores = ValidScores(loss=history[-1]["valid_loss"])
-    run.finish(Metrics(classes=dataset.classes, valid=valid_scores))
 
 
 def new_autoencoder(recipe: AutoencoderRecipe) -> UNetAutoencoder:
@@ -107,6 +69,14 @@ def reconstruction_batch(
     return seen, wanted, counted
 
 
+def corrupted(
+    batches: Iterable[tuple[Tensor, Tensor]], recipe: AutoencoderRecipe, rng: torch.Generator
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """`reconstruction_batch` of each."""
+    for images, _ in batches:
+        yield reconstruction_batch(images, recipe, rng)
+
+
 def reconstruction_loss(output: Tensor, wanted: Tensor, counted: Tensor) -> Tensor:
     """Squared error, a mean over the pixels that count.
 
@@ -116,38 +86,19 @@ def reconstruction_loss(output: Tensor, wanted: Tensor, counted: Tensor) -> Tens
     return ((output - wanted).square() * counted).sum() / counted.sum()
 
 
-class Reconstruction:
-    """The autoencoder's `training.Task`: fill in what the corruption took away."""
+class Reconstruction(Task):
+    """The autoencoder's task: fill in what the corruption took away."""
 
-    def __init__(
-        self,
-        model: UNetAutoencoder,
-        batches: Batches,
-        valid_batches: Batches,
-        recipe: AutoencoderRecipe,
-        compute: Compute,
-    ):
-        self.model = model
-        self.batches = batches
-        self.valid_batches = valid_batches
-        self.recipe = recipe
-        self.compute = compute
-
-    def __len__(self) -> int:
-        return len(self.batches)
+    recipe: AutoencoderRecipe
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         rng = generator(self.recipe.seed, "corruption", epoch)
-        return self.corrupted(self.batches.epoch(epoch), rng)
+        return corrupted(self.batches.epoch(epoch), self.recipe, rng)
 
-    def corrupted(
-        self, batches: Iterable[tuple[Tensor, Tensor]], rng: torch.Generator
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        for images, _ in batches:
-            yield self.corrupt(images, rng)
-
-    def corrupt(self, images: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        return reconstruction_batch(images, self.recipe, rng)
+    def validation(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """The validation images, corrupted alike every time."""
+        rng = generator(self.recipe.seed, "validation")
+        return corrupted(self.valid_batches.in_order(), self.recipe, rng)
 
     def loss(self, output: Tensor, wanted: Tensor, counted: Tensor) -> Tensor:
         return reconstruction_loss(output, wanted, counted)
@@ -164,73 +115,47 @@ class Reconstruction:
             loss_sum += loss.item() * len(seen)
         return {"valid_loss": loss_sum / len(self.valid_batches.labels)}
 
-    def validation(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """The validation images, corrupted alike every time."""
-        rng = generator(self.recipe.seed, "validation")
-        return self.corrupted(self.valid_batches.in_order(), rng)
 
-    def pictures(self) -> dict[str, "Figure"]:
-        return {"reconstructions": board.images(reconstructions(self))}
-
-
-class AuxiliaryReconstruction:
+class AuxiliaryReconstruction(nn.Module):
     """Reconstruction as a second loss of a classifier, of images without labels.
 
     Each of the classifier's steps takes as many of these images as of those with labels. They are
     corrupted as in the default pretraining; the decoder has a random start.
 
     Args:
+        encoder: the classifier's.
         batches: of all training images.
         recipe: the classifier's.
     """
 
-    def __init__(self, model: AlexNet, batches: Batches, recipe: ClassifierRecipe):
-        self.recipe = AutoencoderRecipe(dataset=recipe.dataset, seed=recipe.seed)
+    def __init__(self, encoder: Encoder, batches: Batches, recipe: ClassifierRecipe):
+        super().__init__()
+        self.recipe = own = AutoencoderRecipe(dataset=recipe.dataset, seed=recipe.seed)
         self.weight = recipe.auxiliary_loss
         self.batches = batches
-        self.encoder = model.encoder
-        self.decoder = Decoder(
-            model.encoder.channels,
-            self.recipe.skips,
-            outputs(self.recipe),
-            self.recipe.decoder_width,
-        )
+        self.decoder = Decoder(encoder.channels, own.skips, outputs(own), own.decoder_width)
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """What `loss` takes, batch by batch; a function of the epoch alone."""
         rng = generator(self.recipe.seed, "corruption", epoch)
-        for images, _ in self.batches.epoch(epoch):
-            yield reconstruction_batch(images, self.recipe, rng)
+        return corrupted(self.batches.epoch(epoch), self.recipe, rng)
 
-    def loss(self, seen: Tensor, wanted: Tensor, counted: Tensor) -> Tensor:
+    def loss(self, encoder: Encoder, seen: Tensor, wanted: Tensor, counted: Tensor) -> Tensor:
         """The weighted reconstruction loss, a scalar."""
-        with keeping_bn_statistics(self.encoder):
-            output = self.decoder(*self.encoder(seen))
+        with bn_momentum(encoder, 0.0):  # whole images' statistics are those to use
+            output = self.decoder(*encoder(seen))
         return self.weight * reconstruction_loss(output.float(), wanted, counted)
 
 
-@contextmanager
-def keeping_bn_statistics(encoder: nn.Module) -> Iterator[None]:
-    """While it lasts, batch normalisation's running statistics stay as they are.
-
-    The classifier is used on whole images: statistics of corrupted ones would not suit it.
-    """
-    norms = [module for module in encoder.modules() if isinstance(module, nn.BatchNorm2d)]
-    usual = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for norm, momentum in zip(norms, usual, strict=True):
-            norm.momentum = momentum
-
-
-def write_reconstructions(run: Run, task: Reconstruction) -> None:
-    """Keep examples of what the trained autoencoder makes of validation images."""
-    arrays = reconstructions(task)
+def save(run: Run, task: Reconstruction, dataset: ImageSet, history: list[dict]) -> None:
+    """Write the encoder, and examples of what the autoencoder makes of validation images."""
     labels = task.valid_batches.labels[:EXAMPLES].cpu().numpy()
-    write_arrays(run.folder / "reconstructions.npz", **arrays, label=labels)
+    write_arrays(run.folder / "reconstructions.npz", **reconstructions(task), label=labels)
+    normalise = task.batches.normalise
+    card = EncoderCard(recipe=task.recipe, mean=normalise.mean, std=normalise.std)
+    save_weights(run.folder / ENCODER, task.model.encoder.state_dict(), card)
+    valid = ValidScores(loss=history[-1]["valid_loss"])
+    run.finish(Metrics(classes=dataset.classes, valid=valid))
 
 
 @torch.inference_mode()
@@ -253,6 +178,11 @@ def reconstructions(task: Reconstruction) -> dict[str, np.ndarray]:
     if not counted.all():
         pixels["corrupted"][counted.squeeze(1).cpu()] = torch.nan
     return {name: tensor.numpy() for name, tensor in pixels.items()}
+
+
+def pictures(task: Reconstruction) -> dict[str, "Figure"]:
+    """What TensorBoard shows of an autoencoder."""
+    return {"reconstructions": board.images(reconstructions(task))}
 
 
 def read_encoder(

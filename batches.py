@@ -7,7 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from data import SIZE, generator
+from data import SIZE, ImageSet, generator
+from harness.compute import Compute
+from harness.rundir import Data
+from recipes import Recipe
+
+EVALUATION_BATCH = 250  # images; a larger one leaves a CPU's cache
 
 PATCH = 4  # pixels a side; the 7x7 grid of patches is the last stage's grid of features
 ORIENTATIONS = 8  # of a gradient: upright, level, both diagonals, and what lies between
@@ -115,6 +120,45 @@ class Batches:
         rows = rows[:, None] + pixel
         columns = columns[:, None] + torch.where(mirrored[:, None], SIZE - 1 - pixel, pixel)
         return self.normalise(self.padded[index[:, None, None], rows[:, :, None], columns[:, None]])
+
+
+def training_batches(
+    dataset: ImageSet, index: Tensor, normalise: Normalisation, recipe: Recipe, compute: Compute
+) -> Batches:
+    """The training images of these indices on the device, augmented as the recipe says."""
+    return Batches(
+        dataset.train_images[index].to(compute.device),
+        dataset.train_labels[index].to(compute.device),
+        normalise,
+        batch_size=recipe.batch_size,
+        shift=recipe.shift,
+        flip=recipe.flip,
+        seed=recipe.seed,
+    )
+
+
+def evaluation_batches(
+    images: Tensor, labels: Tensor, normalise: Normalisation, compute: Compute, shift: int = 0
+) -> Batches:
+    """Batches of uint8 images (n, 28, 28) to be read in order, moved by up to `shift` pixels."""
+    return Batches(
+        images.to(compute.device),
+        labels.to(compute.device),
+        normalise,
+        batch_size=EVALUATION_BATCH,
+        shift=shift,
+    )
+
+
+def describe_data(dataset: ImageSet, used: Tensor, valid: Tensor) -> Data:
+    """What config.json says of the images; `used` and `valid` are indices of training images."""
+    return Data(
+        name=dataset.name,
+        digest=dataset.digest,
+        train_images=len(used),
+        valid_images=len(valid),
+        test_images=len(dataset.test_labels),
+    )
 
 
 def erase(images: Tensor, share: float, rng: torch.Generator) -> Tensor:

@@ -1,7 +1,7 @@
 """The classifier: its loss, its predictions, its test report."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import product, repeat
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,8 +12,8 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import update_bn
 
 from autoencoding import AuxiliaryReconstruction
-from batches import Batches, Normalisation, erase
-from data import ImageSet, derive_seed, generator, split, stratified_subset
+from batches import Batches, Normalisation, erase, evaluation_batches
+from data import ImageSet, derive_seed, generator
 from harness import board
 from harness.compute import Compute
 from harness.errors import UserError
@@ -22,8 +22,8 @@ from harness.rundir import Run
 from harness.weights import Tensors, fill, load_weights, save_weights
 from metrics import Metrics, TestScores, ValidScores, classification_report
 from models import AlexNet
-from recipes import MODEL, ClassifierRecipe, EncoderSource, Setup
-from training import describe_data, evaluation_batches, fit, training_batches
+from recipes import MODEL, ClassifierRecipe, EncoderSource
+from training import Task
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,84 +50,35 @@ class ModelCard(Struct, frozen=True, kw_only=True, tag="classifier", tag_field="
     test_accuracy: Share | None = None
 
 
-def train_classifier(
-    run: Run[Setup], dataset: ImageSet, compute: Compute, encoder: Tensors | None = None
-) -> None:
-    """Train AlexNet, read the test set once, and write the run's results.
+def new_alexnet(
+    recipe: ClassifierRecipe, num_classes: int, encoder: Tensors | None = None
+) -> AlexNet:
+    """An AlexNet whose random start depends on the seed alone.
 
     Args:
-        encoder: a pretrained encoder's weights to start from; a random start where None.
+        encoder: a pretrained encoder's weights to start from, all of them or none.
 
     Raises:
-        UserError: the encoder is frozen, but has an auxiliary loss; or as `stratified_subset`,
-            `load_encoder`, `Run.start` and `fit`.
+        UserError: they are not exactly this model's encoder, for example of another width.
     """
-    recipe = run.setup.recipe
-    if recipe.auxiliary_loss and recipe.freeze_encoder:
-        raise UserError("--auxiliary-loss trains the encoder: leave out --freeze-encoder")
-    train, valid = split(dataset, recipe.seed)
-    labelled = stratified_subset(dataset.train_labels, train, recipe.label_fraction, recipe.seed)
-    normalise = Normalisation.of(dataset.train_images[train])
-    batches = training_batches(dataset, labelled, normalise, recipe, compute)
-    valid_images, valid_labels = dataset.train_images[valid], dataset.train_labels[valid]
-    model = new_alexnet(recipe, len(dataset.classes))
-    if encoder is not None:
-        load_encoder(encoder, model)
-    auxiliary = None
-    if recipe.auxiliary_loss:
-        every_image = training_batches(dataset, train, normalise, recipe, compute)
-        auxiliary = AuxiliaryReconstruction(model, every_image, recipe)
-        model.decoder = auxiliary.decoder
-
-    run.start(describe_data(dataset, labelled, valid), compute.environment())
-    print(f"{run.folder}: {len(labelled):,} images on {compute}", flush=True)
-    compute.place(model)
-    if recipe.freeze_encoder:
-        recompute_bn_stats(model.encoder, batches, compute)
-        model.freeze_encoder()
-    valid_batches = evaluation_batches(valid_images, valid_labels, normalise, compute)
-    task = Classification(
-        model, batches, valid_batches, recipe, compute, dataset.classes, auxiliary
-    )
-    fit(run, task, recipe, compute)
-    model.decoder = None
-
-    predict_images = Predictor(model, normalise, recipe, compute)
-    predicted = predict_images(valid_images)
-    loss, accuracy = score(predicted, valid_labels)
-    temperature = fit_temperature(predicted, valid_labels)
-    test = None
-    if not recipe.skip_test:
-        test = report_test(run, predict_images(dataset.test_images), temperature, dataset)
-    save_model(run, model, dataset, normalise, temperature, test)
-    valid_scores = ValidScores(loss=loss, accuracy=accuracy)
-    run.finish(
-        Metrics(classes=dataset.classes, valid=valid_scores, test=test, temperature=temperature)
-    )
-
-
-def new_alexnet(recipe: ClassifierRecipe, num_classes: int) -> AlexNet:
-    """An AlexNet whose random start depends on the seed alone."""
     torch.manual_seed(derive_seed(recipe.seed, "model"))
-    return AlexNet(recipe.width, num_classes)
+    model = AlexNet(recipe.width, num_classes)
+    if encoder is not None:
+        fill(model.encoder, encoder, "the pretrained encoder")
+    return model
 
 
-def load_encoder(encoder: Tensors, model: AlexNet) -> None:
-    """Encoder transfer: start the model's encoder from a pretrained one, all of it or not at all.
-
-    Raises:
-        UserError: it is not exactly this model's encoder, for example of another width.
-    """
-    fill(model.encoder, encoder, "the pretrained encoder")
-
-
-class Classification:
-    """The classifier's `training.Task`.
+class Classification(Task):
+    """The classifier's task.
 
     Args:
-        classes: their names, for pictures alone.
-        auxiliary: a second loss, of images without labels.
+        unlabelled: batches of images without labels, for the auxiliary loss.
+
+    Raises:
+        UserError: the encoder is frozen, but has an auxiliary loss.
     """
+
+    recipe: ClassifierRecipe
 
     def __init__(
         self,
@@ -136,19 +87,18 @@ class Classification:
         valid_batches: Batches,
         recipe: ClassifierRecipe,
         compute: Compute,
-        classes: Sequence[str] = (),
-        auxiliary: AuxiliaryReconstruction | None = None,
+        unlabelled: Batches | None = None,
     ):
-        self.model = model
-        self.batches = batches
-        self.valid_batches = valid_batches
-        self.classes = classes
-        self.auxiliary = auxiliary
-        self.recipe = recipe
-        self.compute = compute
-
-    def __len__(self) -> int:
-        return len(self.batches)
+        super().__init__(model, batches, valid_batches, recipe, compute)
+        if unlabelled and recipe.freeze_encoder:
+            raise UserError("--auxiliary-loss trains the encoder: leave out --freeze-encoder")
+        self.auxiliary = None
+        if unlabelled:
+            auxiliary = AuxiliaryReconstruction(model.encoder, unlabelled, recipe)
+            self.auxiliary = compute.place(auxiliary)
+        if recipe.freeze_encoder:
+            recompute_bn_stats(model.encoder, batches, compute)
+            model.freeze_encoder()
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
         rng = generator(self.recipe.seed, "erasing", epoch)
@@ -159,41 +109,25 @@ class Classification:
     def loss(self, logits: Tensor, labels: Tensor, *unlabelled: Tensor) -> Tensor:
         """Cross-entropy with label smoothing, in nats; the auxiliary loss on top, if any."""
         loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
-        return loss + self.auxiliary.loss(*unlabelled) if self.auxiliary else loss
+        if self.auxiliary:
+            loss = loss + self.auxiliary.loss(self.model.encoder, *unlabelled)
+        return loss
 
     def parameter_groups(self, learning_rate: float) -> list[dict]:
-        scale = self.recipe.encoder_lr_scale
+        head = list(self.model.classifier.parameters())
+        head += self.auxiliary.parameters() if self.auxiliary else []
+        scaled = learning_rate * self.recipe.encoder_lr_scale
         return [
-            {"params": self.parameters_of("encoder."), "lr": learning_rate * scale},
-            {"params": self.parameters_of("classifier.", "decoder."), "lr": learning_rate},
+            {"params": list(self.model.encoder.parameters()), "lr": scaled},
+            {"params": head, "lr": learning_rate},
         ]
-
-    def parameters_of(self, *parts: str) -> list[nn.Parameter]:
-        """The model's parameters whose names begin with one of these parts."""
-        return [p for name, p in self.model.named_parameters() if name.startswith(parts)]
 
     def evaluate(self, forward: Callable[..., Tensor]) -> dict[str, float]:
-        mirror = self.recipe.flip != "none"
-        predicted = predict(forward, self.valid_batches, self.compute, mirror=mirror)
+        predicted = predict(
+            forward, self.valid_batches, self.compute, mirror=self.recipe.flip != "none"
+        )
         loss, accuracy = score(predicted, self.valid_batches.labels)
         return {"valid_loss": loss, "valid_accuracy": accuracy}
-
-    def pictures(self) -> dict[str, "Figure"]:
-        mirror = self.recipe.flip != "none"
-        predicted = predict(self.model, self.valid_batches, self.compute, mirror=mirror).cpu()
-        labels = self.valid_batches.labels.cpu()
-        first = next(self.valid_batches.in_order())[0][:EXAMPLES]
-        titles = [
-            f"{self.classes[row.argmax()]} {row.max():.2f}\n{self.classes[label]}"
-            for row, label in zip(predicted[:EXAMPLES], labels, strict=False)
-        ]
-        pixels = self.batches.normalise.undo(first).cpu().numpy()
-        return {
-            "confusion": board.confusion(
-                labels.numpy(), predicted.argmax(dim=1).numpy(), self.classes
-            ),
-            "predicted class, probability; true class": board.images({"": pixels}, titles),
-        }
 
 
 @torch.no_grad()
@@ -262,7 +196,26 @@ def fit_temperature(probabilities: Tensor, labels: Tensor) -> float:
     return math.exp(found.x)
 
 
-def report_test(
+def test(run: Run, task: Classification, dataset: ImageSet) -> Metrics:
+    """The trained model's scores; the test set is read here, once, and its predictions written."""
+    recipe, labels = task.recipe, task.valid_batches.labels.cpu()
+    predict_images = Predictor(task.model, task.batches.normalise, recipe, task.compute)
+    valid = predict_images(task.valid_batches.padded)  # they are not moved, so as they are
+    loss, accuracy = score(valid, labels)
+    temperature = fit_temperature(valid, labels)
+    scores = None
+    if not recipe.skip_test:
+        probabilities = predict_images(dataset.test_images)
+        scores = write_predictions(run, probabilities, temperature, dataset)
+    return Metrics(
+        classes=dataset.classes,
+        valid=ValidScores(loss=loss, accuracy=accuracy),
+        test=scores,
+        temperature=temperature,
+    )
+
+
+def write_predictions(
     run: Run, probabilities: Tensor, temperature: float, dataset: ImageSet
 ) -> TestScores:
     """Write the test set's predictions; their loss and all figures over classes."""
@@ -325,25 +278,36 @@ def score(probabilities: Tensor, labels: Tensor) -> tuple[float, float]:
     return loss, (probabilities.argmax(dim=1) == labels).sum().item() / len(labels)
 
 
-def save_model(
-    run: Run[Setup],
-    model: AlexNet,
-    dataset: ImageSet,
-    normalise: Normalisation,
-    temperature: float,
-    test: TestScores | None,
-) -> None:
-    """Write the weights, with all that is needed to use them on other images."""
+def save(run: Run, task: Classification, metrics: Metrics) -> None:
+    """Write the weights, with all that is needed to use them on other images, and the scores."""
+    normalise = task.batches.normalise
     card = ModelCard(
-        recipe=run.setup.recipe,
+        recipe=task.recipe,
         encoder=run.setup.encoder,
-        classes=dataset.classes,
+        classes=metrics.classes,
         mean=normalise.mean,
         std=normalise.std,
-        temperature=temperature,
-        test_accuracy=test.accuracy if test else None,
+        temperature=metrics.temperature,
+        test_accuracy=metrics.test.accuracy if metrics.test else None,
     )
-    save_weights(run.folder / MODEL, model.state_dict(), card)
+    save_weights(run.folder / MODEL, task.model.state_dict(), card)
+    run.finish(metrics)
+
+
+def pictures(task: Classification, classes: list[str]) -> dict[str, "Figure"]:
+    """What TensorBoard shows of a classifier."""
+    mirror = task.recipe.flip != "none"
+    predicted = predict(task.model, task.valid_batches, task.compute, mirror=mirror).cpu()
+    labels = task.valid_batches.labels.cpu()
+    first = next(task.valid_batches.in_order())[0][:EXAMPLES]
+    titles = [
+        f"{classes[row.argmax()]} {row.max():.2f}\n{classes[label]}"
+        for row, label in zip(predicted[:EXAMPLES], labels, strict=False)
+    ]
+    pixels = task.batches.normalise.undo(first).cpu().numpy()
+    confusion = board.confusion(labels.numpy(), predicted.argmax(dim=1).numpy(), classes)
+    examples = board.images({"": pixels}, titles)
+    return {"confusion": confusion, "predicted class, probability; true class": examples}
 
 
 class TrainedModel:

@@ -71,7 +71,6 @@ class AlexNet(nn.Module):
         super().__init__()
         self.encoder = Encoder(width)
         self.encoder_is_frozen = False
-        self.decoder = None  # a Decoder, while training has reconstruction as an auxiliary loss
         features = self.encoder.channels[-1] * 3 * 3
         hidden = round(features * HIDDEN_RATIO)
         self.classifier = nn.Sequential(
@@ -157,3 +156,9 @@ class UNetAutoencoder(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """(N, 1, 28, 28) normalised images to reconstructions (N, outputs, 28, 28)."""
         return self.decoder(*self.encoder(images))
+
+
+def hidden_weights(model: nn.Module) -> list[nn.Parameter]:
+    """The weights of all layers but the first and the last: filters and matrices."""
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
+    return [layer.weight for layer in layers[1:-1]]

@@ -1,12 +1,9 @@
 # PYTHON_ARGCOMPLETE_OK
 """Pretrain AlexNet's encoder as the encoder of a U-Net autoencoder, on images without labels."""
 
-from msgspec.structs import asdict
-
 from harness.errors import exit_cleanly
-from harness.options import Parser, add_options, take
-from harness.progress import quietly
-from recipes import ENCODER, AutoencoderRecipe, Display, Files, Machine, Setup
+from harness.options import Parser, take
+from recipes import AutoencoderRecipe, Display, Files, Machine, Setup
 
 EXAMPLES = """\
   python pretrain_autoencoder.py --seed 1
@@ -14,38 +11,35 @@ EXAMPLES = """\
 
 
 def parse_args(argv=None):
-    parser = Parser(__doc__, EXAMPLES)
-    for options in (AutoencoderRecipe, Files, Display, Machine):
-        add_options(parser, options)
+    parser = Parser(__doc__, EXAMPLES, AutoencoderRecipe, Files, Display, Machine)
     return parser.parse_args(argv)
 
 
 @exit_cleanly
 def main(argv=None) -> None:
     args = parse_args(argv)
-    with quietly(args.quiet):
-        train(args)
+    from training import train_or_resume  # only now: --help need not wait for PyTorch
+
+    train_or_resume(Setup(recipe=take(args, AutoencoderRecipe)), args, pretrain)
 
 
-def train(args) -> None:
-    """Train what the options ask for, or go on with it, or say that it is finished."""
-    setup = Setup(recipe=take(args, AutoencoderRecipe))
-    # Imported only now, so that --help and a mistyped option are answered at once.
-    from harness.rundir import Run
-    from metrics import Metrics
+def pretrain(run, dataset, compute) -> None:
+    """The pretraining, from the images to the encoder. Arguments and errors: as the baseline's."""
+    from autoencoding import Reconstruction, new_autoencoder, pictures, save
+    from batches import Normalisation, describe_data, evaluation_batches, training_batches
+    from data import random_subset, split
+    from training import fit
 
-    folder = setup.folder(args.runs_dir)
-    run = Run.open(folder, setup, Metrics, weights=ENCODER, overwrite=args.overwrite)
-    run.tensorboard = args.tensorboard
-    if run.finished:
-        return run.tidy_up()
-    from autoencoding import pretrain
-    from data import load_dataset
-    from harness.compute import set_up_compute
-
-    compute = set_up_compute(**asdict(take(args, Machine)))
-    dataset = load_dataset(setup.recipe.dataset, args.data_dir)
-    pretrain(run, dataset, compute)
+    recipe, images, labels = run.setup.recipe, dataset.train_images, dataset.train_labels
+    training, valid = split(dataset, recipe.seed)
+    used = random_subset(training, recipe.image_fraction, recipe.seed)
+    normalise = Normalisation.of(images[training])
+    batches = training_batches(dataset, used, normalise, recipe, compute)
+    held_out = evaluation_batches(images[valid], labels[valid], normalise, compute)
+    task = Reconstruction(new_autoencoder(recipe), batches, held_out, recipe, compute)
+    run.start(describe_data(dataset, used, valid), compute.environment())
+    history = fit(run, task, lambda: pictures(task))
+    save(run, task, dataset, history)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ TARGETS = {"mask": "gradients", "noise": "pixels", "none": "pixels"}
 
 Dataset = Literal["fashion", "mnist", "kmnist", "digits"]
 Schedule = Literal["one-cycle", "constant"]
+Optimizer = Literal["adam", "muon"]
 Flip = Literal["alternate", "random", "none"]
 Corruption = Literal["mask", "noise", "none"]
 Target = Literal["gradients", "normalised", "pixels"]
@@ -51,6 +52,9 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     epochs: Annotated[int, about("passes over the images", "epochs{}", ge=1, le=100_000)] = 10
     batch_size: Annotated[int, about("images in a step", "batch{}", ge=2, le=60_000)] = 128
     learning_rate: Annotated[float, about("Adam's highest rate", "rate{}", gt=0, le=10)] = 4e-3
+    optimizer: Annotated[
+        Optimizer, about("Adam alone, or Muon (Jordan 2024) for the hidden layers' weights", "{}")
+    ] = "adam"
     seed: Annotated[
         int, about("decides split, order, augmentation and start", "seed{}", ge=0, lt=2**32)
     ] = 0
@@ -113,6 +117,7 @@ class ClassifierRecipe(Recipe, frozen=True, kw_only=True, tag="classifier", tag_
     presets: ClassVar[dict[str, dict[str, object]]] = {
         "default": {},
         "original": {**ORIGINAL, "label_smoothing": 0.0},
+        "fast": {"epochs": 1, "optimizer": "muon", "shift": 0},
     }
 
     label_fraction: Annotated[

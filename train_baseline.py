@@ -1,11 +1,8 @@
 # PYTHON_ARGCOMPLETE_OK
 """Train AlexNet from a random start: the baseline that pretraining has to beat."""
 
-from msgspec.structs import asdict
-
 from harness.errors import exit_cleanly
-from harness.options import Parser, add_options, take
-from harness.progress import quietly
+from harness.options import Parser, take
 from recipes import ClassifierRecipe, Display, Files, Machine, Setup
 
 EXAMPLES = """\
@@ -14,38 +11,48 @@ EXAMPLES = """\
 
 
 def parse_args(argv=None):
-    parser = Parser(__doc__, EXAMPLES)
-    for options in (ClassifierRecipe, Files, Display, Machine):
-        add_options(parser, options)
+    parser = Parser(__doc__, EXAMPLES, ClassifierRecipe, Files, Display, Machine)
     return parser.parse_args(argv)
 
 
 @exit_cleanly
 def main(argv=None) -> None:
     args = parse_args(argv)
-    with quietly(args.quiet):
-        train(args)
+    from training import train_or_resume  # only now: --help need not wait for PyTorch
+
+    train_or_resume(Setup(recipe=take(args, ClassifierRecipe)), args, train)
 
 
-def train(args) -> None:
-    """Train what the options ask for, or go on with it, or say that it is finished."""
-    setup = Setup(recipe=take(args, ClassifierRecipe))
-    # Imported only now, so that --help and a mistyped option are answered at once.
-    from harness.rundir import Run
-    from metrics import Metrics
+def train(run, dataset, compute, encoder=None) -> None:
+    """The experiment, from the images to the results of one run.
 
-    folder = setup.folder(args.runs_dir)
-    run = Run.open(folder, setup, Metrics, overwrite=args.overwrite)
-    run.tensorboard = args.tensorboard
-    if run.finished:
-        return run.tidy_up()
-    from classification import train_classifier
-    from data import load_dataset
-    from harness.compute import set_up_compute
+    Args:
+        run: a `harness.rundir.Run`, `dataset` a `data.ImageSet`, `compute` a
+            `harness.compute.Compute`.
+        encoder: a pretrained encoder's weights to start from; a random start where None.
 
-    compute = set_up_compute(**asdict(take(args, Machine)))
-    dataset = load_dataset(setup.recipe.dataset, args.data_dir)
-    train_classifier(run, dataset, compute)
+    Raises:
+        UserError: as `stratified_subset`, `new_alexnet`, `Classification`, `Run.start` and `fit`.
+    """
+    from batches import Normalisation, describe_data, evaluation_batches, training_batches
+    from classification import Classification, new_alexnet, pictures, save, test
+    from data import split, stratified_subset
+    from training import fit
+
+    recipe, images, labels = run.setup.recipe, dataset.train_images, dataset.train_labels
+    training, valid = split(dataset, recipe.seed)
+    labelled = stratified_subset(labels, training, recipe.label_fraction, recipe.seed)
+    normalise = Normalisation.of(images[training])
+    batches = training_batches(dataset, labelled, normalise, recipe, compute)
+    held_out = evaluation_batches(images[valid], labels[valid], normalise, compute)
+    unlabelled = None
+    if recipe.auxiliary_loss:
+        unlabelled = training_batches(dataset, training, normalise, recipe, compute)
+    model = new_alexnet(recipe, len(dataset.classes), encoder)
+    task = Classification(model, batches, held_out, recipe, compute, unlabelled)
+    run.start(describe_data(dataset, labelled, valid), compute.environment())
+    fit(run, task, lambda: pictures(task, dataset.classes))
+    save(run, task, test(run, task, dataset))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,10 @@
 """Train the same AlexNet, started from an encoder that pretrain_autoencoder.py has made."""
 
 import shlex
-
-from msgspec.structs import asdict
+from functools import partial
 
 from harness.errors import exit_cleanly
-from harness.options import Parser, add_options, option_name, take
-from harness.progress import quietly
+from harness.options import Parser, option_name, take
 from recipes import (
     AutoencoderRecipe,
     ClassifierRecipe,
@@ -17,6 +15,7 @@ from recipes import (
     Setup,
     pretraining,
 )
+from train_baseline import train
 
 EXAMPLES = """\
   python train_pretrained.py --seed 1
@@ -24,49 +23,26 @@ EXAMPLES = """\
 
 
 def parse_args(argv=None):
-    parser = Parser(__doc__, EXAMPLES)
-    group = parser.add_argument_group("encoder")
-    group.add_argument(
+    parser = Parser(__doc__, EXAMPLES, ClassifierRecipe, Files, Display, Machine)
+    parser.add_argument_group("encoder").add_argument(
         "--encoder",
         help="file to start from (default: that of pretrain_autoencoder.py with the same seed, "
-        "width and data set)",
+        "width, data set and preset)",
     )
-    for options in (ClassifierRecipe, Files, Display, Machine):
-        add_options(parser, options)
     return parser.parse_args(argv)
 
 
 @exit_cleanly
 def main(argv=None) -> None:
     args = parse_args(argv)
-    with quietly(args.quiet):
-        train(args)
+    from autoencoding import read_encoder  # only now: --help need not wait for PyTorch
+    from training import train_or_resume
 
-
-def train(args) -> None:
-    """Train what the options ask for, or go on with it, or say that it is finished."""
     recipe = take(args, ClassifierRecipe)
-    # Imported only now, so that --help and a mistyped option are answered at once.
-    from autoencoding import read_encoder
-    from classification import train_classifier
-    from data import load_dataset
-    from harness.compute import set_up_compute
-    from harness.rundir import Run
-    from metrics import Metrics
-
-    if args.encoder:
-        encoder, source = read_encoder(args.encoder)
-    else:
-        encoder, source = read_encoder(*default_encoder(recipe, args.runs_dir))
+    place = [args.encoder] if args.encoder else default_encoder(recipe, args.runs_dir)
+    encoder, source = read_encoder(*place)
     setup = Setup(recipe=recipe, encoder=source)
-    folder = setup.folder(args.runs_dir)
-    run = Run.open(folder, setup, Metrics, overwrite=args.overwrite)
-    run.tensorboard = args.tensorboard
-    if run.finished:
-        return run.tidy_up()
-    compute = set_up_compute(**asdict(take(args, Machine)))
-    dataset = load_dataset(recipe.dataset, args.data_dir)
-    train_classifier(run, dataset, compute, encoder)
+    train_or_resume(setup, args, partial(train, encoder=encoder))
 
 
 def default_encoder(recipe: ClassifierRecipe, runs_dir: str) -> tuple[str, str]:

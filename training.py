@@ -1,61 +1,97 @@
-"""The one training loop: batches, learning-rate schedule, checkpoints."""
+"""The one training loop: tasks, optimizers, learning-rate schedule, checkpoints."""
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from msgspec import Meta, Struct
+from msgspec.structs import asdict
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from batches import Batches, Normalisation
-from data import SIZE, ImageSet, derive_seed
+from batches import Batches
+from data import SIZE, ImageSet, derive_seed, load_dataset
 from harness.board import Board
-from harness.compute import Compute
+from harness.compute import Compute, set_up_compute
 from harness.errors import UserError
-from harness.progress import Progress
-from harness.rundir import Data, Run
+from harness.options import take
+from harness.progress import Progress, counted, quietly
+from harness.rundir import Run
 from harness.weights import Tensors, fill, load_weights, save_weights
-from recipes import Recipe
+from metrics import Metrics
+from models import hidden_weights
+from recipes import ENCODER, Machine, Recipe, Setup
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WARM_UP = 0.1  # share of a one-cycle run in which the learning rate rises
-EVALUATION_BATCH = 250  # images; a larger one leaves a CPU's cache
+MUON_RATE = 25  # Muon's learning rate, as a multiple of Adam's
+MUON_MOMENTUM = 0.6
+NEWTON_SCHULZ = 3.4445, -4.7750, 2.0315  # Jordan's coefficients, and how many steps are enough
+NEWTON_SCHULZ_STEPS = 3
 
 
-class Task(Protocol):
-    """What is trained. A batch's mean loss is `loss(model(inputs), *targets)`."""
+def train_or_resume(setup: Setup, args, train: Callable[[Run, ImageSet, Compute], None]) -> None:
+    """Train what the command line asks for, or go on with it, or say that it is finished.
 
-    model: nn.Module
-    batches: Batches
+    Args:
+        args: the command line's, with `Files`, `Display` and `Machine`.
+        train: trains the run and writes its results.
+
+    Raises:
+        UserError: as `Run.open`, `set_up_compute`, `load_dataset` and `train`.
+    """
+    weights = ENCODER if setup.kind == "autoencoder" else ""
+    with quietly(args.quiet):
+        folder = setup.folder(args.runs_dir)
+        run = Run.open(folder, setup, Metrics, weights=weights, overwrite=args.overwrite)
+        run.tensorboard = args.tensorboard
+        if run.finished:
+            return run.tidy_up()
+        compute = set_up_compute(**asdict(take(args, Machine)))
+        train(run, load_dataset(setup.recipe.dataset, args.data_dir), compute)
+
+
+class Task(nn.Module):
+    """What is trained: a model, with its batches. Each kind of task has beside that:
+
+    - `epoch(epoch)`: the epoch's batches, each (inputs, *targets); a function of the epoch alone.
+    - `loss(output, *targets)`: a batch's mean loss, a scalar, of the model's float32 output.
+    - `parameter_groups(learning_rate)`: the optimizer's, those of the highest rate last.
+    - `evaluate(forward)`: what is measured on validation images, without randomness.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        batches: Batches,
+        valid_batches: Batches,
+        recipe: Recipe,
+        compute: Compute,
+    ):
+        super().__init__()
+        self.model = compute.place(model)
+        self.batches = batches
+        self.valid_batches = valid_batches
+        self.recipe = recipe
+        self.compute = compute
 
     def __len__(self) -> int:
         """Batches an epoch."""
-
-    def epoch(self, epoch: int) -> Iterable[tuple[Tensor, ...]]:
-        """The epoch's batches, each (inputs, *targets); a function of the epoch alone."""
-
-    def loss(self, output: Tensor, *targets: Tensor) -> Tensor:
-        """A batch's mean loss, a scalar; `output` is float32."""
-
-    def parameter_groups(self, learning_rate: float) -> list[dict]:
-        """Adam's parameter groups."""
-
-    def evaluate(self, forward: Callable[..., Tensor]) -> dict[str, float]:
-        """What is measured on validation images, without randomness."""
-
-    def pictures(self) -> dict[str, "Figure"]:
-        """What the model does with validation images, for TensorBoard."""
+        return len(self.batches)
 
 
-def fit(run: Run, task: Task, recipe: Recipe, compute: Compute) -> list[dict]:
-    """Train the task's model in place with Adam, from the run's last checkpoint on.
+def fit(run: Run, task: Task, pictures: Callable[[], dict[str, "Figure"]]) -> list[dict]:
+    """Train the task's model in place, from the run's last checkpoint on.
+
+    Args:
+        pictures: what the model does with validation images, for TensorBoard.
 
     Returns:
         history, a row for each epoch that was measured: mean losses over the images, the train
@@ -64,26 +100,30 @@ def fit(run: Run, task: Task, recipe: Recipe, compute: Compute) -> list[dict]:
     Raises:
         UserError: a loss is no longer a finite number; the last good checkpoint stays.
     """
-    optimizer = torch.optim.Adam(task.parameter_groups(recipe.learning_rate), fused=True)
-    scheduler = make_scheduler(optimizer, recipe.schedule, len(task) * recipe.epochs)
-    size, steps = size_of(task.model, compute), len(task)
-    print(f"{size}; {recipe.epochs} epochs of {steps} steps", flush=True)
-    history = load_checkpoint(run, task.model, optimizer, scheduler)
+    recipe, compute, steps = task.recipe, task.compute, len(task)
+    optimizer = make_optimizer(task, recipe)
+    scheduler = make_scheduler(optimizer, recipe.schedule, steps * recipe.epochs)
+    images = len(task.batches.labels)
+    print(f"{run.folder}: {counted(images, 'image')} on {compute}")
+    length = f"{counted(recipe.epochs, 'epoch')} of {counted(steps, 'step')}"
+    print(f"{size_of(task.model, compute)}; {length}", flush=True)
+    history = load_checkpoint(run, task, optimizer, scheduler)
     board = Board(run.folder, history) if run.tensorboard else None
     done = history[-1]["epoch"] if history else 0
     forward = compute.callable(task.model)
     backward = make_backward(task, forward, optimizer, compute)
-    images = len(task.batches.labels) / steps
-    with Progress(recipe.epochs, steps, done, images) as progress:
+    with Progress(recipe.epochs, steps, done, images / steps) as progress:
         for leg in legs(done, recipe.epochs, recipe.validations):
             started = time.perf_counter()
-            task.model.train()
+            task.train()
             losses = []
-            for epoch in leg:
-                torch.manual_seed(derive_seed(recipe.seed, "model", epoch + 1))
-                batches = task.epoch(epoch)
-                losses.append(train_epoch(backward, optimizer, scheduler, batches, progress))
-            task.model.eval()
+            first = not history
+            with unbiased_statistics(task.model, len(leg) * steps) if first else nullcontext():
+                for epoch in leg:
+                    torch.manual_seed(derive_seed(recipe.seed, "model", epoch + 1))
+                    batches = task.epoch(epoch)
+                    losses.append(train_epoch(backward, optimizer, scheduler, batches, progress))
+            task.eval()
             row = {
                 "epoch": leg.stop,
                 "train_loss": sum(losses) / len(losses),
@@ -93,11 +133,45 @@ def fit(run: Run, task: Task, recipe: Recipe, compute: Compute) -> list[dict]:
             }
             refuse_infinite(row)
             history.append(row)
-            save_checkpoint(run, task.model, optimizer, scheduler, history)
+            save_checkpoint(run, task, optimizer, scheduler, history)
             progress.end_epoch(row)
             if board:
-                board.add(row, task.pictures())
+                board.add(row, pictures())
     return history
+
+
+@contextmanager
+def bn_momentum(model: nn.Module, momentum: float) -> Iterator[None]:
+    """Meanwhile, the momentum with which batch normalisation takes its running statistics."""
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d | nn.BatchNorm1d)]
+    usual = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = momentum
+    try:
+        yield
+    finally:
+        for norm, own in zip(norms, usual, strict=True):
+            norm.momentum = own
+
+
+@contextmanager
+def unbiased_statistics(model: nn.Module, steps: int) -> Iterator[None]:
+    """Meanwhile, that is in a training's first steps, no running statistics of before count.
+
+    Batch normalisation's begin with mean 0 and variance 1, or as in pretraining, of which a tenth
+    is left after 22 steps: in one layer little, but over all enough to make a short training's
+    predictions useless. As in Adam, the moving averages begin with 0 and are divided by the sum
+    of their weights. After some hundred steps, all of this is below their last bit.
+    """
+    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    trained = [norm for norm in norms if norm.training]
+    for norm in trained:
+        norm.running_mean.zero_()
+        norm.running_var.zero_()
+    yield
+    for norm in trained:
+        norm.running_mean /= 1 - (1 - norm.momentum) ** steps
+        norm.running_var /= 1 - (1 - norm.momentum) ** steps
 
 
 @torch.no_grad()
@@ -115,6 +189,60 @@ def legs(done: int, epochs: int, validations: int) -> list[range]:
     every = math.ceil(epochs / validations)
     ends = [done, *(end for end in range(every, epochs, every) if end > done), epochs]
     return [range(a, b) for a, b in pairwise(ends) if a < b]
+
+
+def make_optimizer(task: Task, recipe: Recipe) -> torch.optim.Optimizer:
+    """Adam; or Muon for the hidden layers' weights, and Adam for all others."""
+    groups = task.parameter_groups(recipe.learning_rate)
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(groups, fused=True)
+    hidden = {id(weight) for weight in hidden_weights(task.model)}
+    parts = [
+        {**group, "params": [p for p in group["params"] if (id(p) in hidden) == muon], "muon": muon}
+        for muon in (True, False)
+        for group in groups
+    ]
+    return Muon([part for part in parts if part["params"]], fused=True)
+
+
+class Muon(torch.optim.Adam):
+    """Adam, but for groups that are marked `muon`: their steps are matrices near orthogonal ones.
+
+    Momentum's step is orthogonalised by Newton and Schulz's iteration (Jordan 2024,
+    https://kellerjordan.github.io/posts/muon), with filters flattened to a matrix, and weights are
+    kept at a norm of the square root of their outputs, as in his
+    https://github.com/KellerJordan/cifar10-airbench. PyTorch's own Muon takes matrices alone,
+    and computes in bf16, which many processors only emulate.
+    """
+
+    @torch.no_grad()
+    def step(self) -> None:
+        for group in self.param_groups:
+            for weight in group["params"] if group["muon"] else ():
+                if weight.grad is not None:  # not of a frozen encoder
+                    self._muon_step(weight, MUON_RATE * group["lr"])
+                    weight.grad = None  # so that Adam leaves it alone
+        super().step()
+
+    def _muon_step(self, weight: Tensor, rate: float) -> None:
+        state = self.state[weight]
+        if not state:
+            state["momentum"] = torch.zeros_like(weight)
+        momentum = state["momentum"].mul_(MUON_MOMENTUM).add_(weight.grad)
+        step = orthogonalised(weight.grad.add(momentum, alpha=MUON_MOMENTUM).flatten(1))
+        weight.mul_(len(weight) ** 0.5 / weight.norm())
+        weight.sub_(step.view(weight.shape), alpha=rate)
+
+
+def orthogonalised(matrix: Tensor) -> Tensor:
+    """A matrix with the same singular vectors, and singular values near 1."""
+    a, b, c = NEWTON_SCHULZ
+    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT
+    wide = wide / (wide.norm() + 1e-7)
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        square = wide @ wide.mT
+        wide = a * wide + (b * square + c * square @ square) @ wide
+    return wide if matrix.shape[0] <= matrix.shape[1] else wide.mT
 
 
 def make_scheduler(
@@ -191,17 +319,17 @@ class Checkpoint(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rates: list[float]
 
 
-def save_checkpoint(run: Run, model, optimizer, scheduler, history: list[dict]) -> None:
+def save_checkpoint(run: Run, task: Task, optimizer, scheduler, history: list[dict]) -> None:
     """Write everything needed to resume after this epoch."""
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    for index, moments in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in moments.items()}
+    tensors = dict(task.state_dict())
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in state.items()}
     card = Checkpoint(history=history, steps=scheduler.last_epoch, rates=scheduler.get_last_lr())
     save_weights(run.checkpoint_path, tensors, card)
     run.write_history(history)
 
 
-def load_checkpoint(run: Run, model, optimizer, scheduler) -> list[dict]:
+def load_checkpoint(run: Run, task: Task, optimizer, scheduler) -> list[dict]:
     """Load what `save_checkpoint` wrote, if anything; the history so far.
 
     Raises:
@@ -211,8 +339,9 @@ def load_checkpoint(run: Run, model, optimizer, scheduler) -> list[dict]:
     if not path.exists():
         return []
     tensors, card = load_weights(path, Checkpoint, "the same command with --overwrite")
-    fill(model, with_prefix(tensors, "model."), path)
-    restore_optimizer(optimizer, with_prefix(tensors, "optimizer."), path)
+    state = {name: tensors.pop(name) for name in [*tensors] if name.startswith("optimizer.")}
+    fill(task, tensors, path)
+    restore_optimizer(optimizer, state, path)
     progress = {"last_epoch": card.steps, "_step_count": card.steps + 1, "_last_lr": card.rates}
     scheduler.load_state_dict(scheduler.state_dict() | progress)
     for group, rate in zip(optimizer.param_groups, card.rates, strict=True):
@@ -224,68 +353,27 @@ def load_checkpoint(run: Run, model, optimizer, scheduler) -> list[dict]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Tensors, path: Path) -> None:
-    """Give Adam its steps and moments back, `<parameter's index>.<name>` each.
+    """Give the optimizer its state back, `optimizer.<parameter's index>.<name>` each.
 
     Raises:
-        UserError: they are not of this optimizer's parameters.
+        UserError: it is not of this optimizer's parameters.
     """
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    parameters = [(p, g.get("muon")) for g in optimizer.param_groups for p in g["params"]]
     state: dict[int, Tensors] = {}
-    for index, parameter in enumerate(parameters):
-        moments = with_prefix(tensors, f"{index}.")
-        if not moments:  # of a frozen parameter
+    for index, (parameter, muon) in enumerate(parameters):
+        prefix = f"optimizer.{index}."
+        found = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+        if not found:  # of a frozen parameter
             continue
-        shapes = {name: tuple(tensor.shape) for name, tensor in moments.items()}
         shape = tuple(parameter.shape)
-        if shapes != {"step": (), "exp_avg": shape, "exp_avg_sq": shape}:
+        wanted = (
+            {"momentum": shape} if muon else {"step": (), "exp_avg": shape, "exp_avg_sq": shape}
+        )
+        if {name: tuple(tensor.shape) for name, tensor in found.items()} != wanted:
             raise UserError(f"'{path}' is of another optimizer: use --overwrite")
         # In the parameter's memory layout, which the fused optimizer takes for granted.
         state[index] = {
-            name: torch.empty_like(parameter).copy_(moment) if moment.ndim else moment
-            for name, moment in moments.items()
+            name: torch.empty_like(parameter).copy_(tensor) if tensor.ndim else tensor
+            for name, tensor in found.items()
         }
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-
-
-def with_prefix(tensors: Tensors, prefix: str) -> Tensors:
-    """The tensors whose names begin with the prefix, by the rest of their names."""
-    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-
-
-def describe_data(dataset: ImageSet, used: Tensor, valid: Tensor) -> Data:
-    """What config.json says of the images; `used` and `valid` are indices of training images."""
-    return Data(
-        name=dataset.name,
-        digest=dataset.digest,
-        train_images=len(used),
-        valid_images=len(valid),
-        test_images=len(dataset.test_labels),
-    )
-
-
-def training_batches(
-    dataset: ImageSet, index: Tensor, normalise: Normalisation, recipe: Recipe, compute: Compute
-) -> Batches:
-    """The training images of these indices on the device, augmented as the recipe says."""
-    return Batches(
-        dataset.train_images[index].to(compute.device),
-        dataset.train_labels[index].to(compute.device),
-        normalise,
-        batch_size=recipe.batch_size,
-        shift=recipe.shift,
-        flip=recipe.flip,
-        seed=recipe.seed,
-    )
-
-
-def evaluation_batches(
-    images: Tensor, labels: Tensor, normalise: Normalisation, compute: Compute, shift: int = 0
-) -> Batches:
-    """Batches of uint8 images (n, 28, 28) to be read in order, moved by up to `shift` pixels."""
-    return Batches(
-        images.to(compute.device),
-        labels.to(compute.device),
-        normalise,
-        batch_size=EVALUATION_BATCH,
-        shift=shift,
-    )

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import UserError
+from harness.progress import counted
 from harness.recording import Recorded
 from harness.rundir import Environment
 
@@ -77,7 +78,8 @@ class Compute:
 
     def __str__(self) -> str:
         compiled = ", compiled" if self.compile else ""
-        threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
+        count = counted(torch.get_num_threads(), "thread")
+        threads = f", {count}" if self.device.type == "cpu" else ""
         return f"{self.device}, {self.precision}, {self.memory_format_name}{threads}{compiled}"
 
 

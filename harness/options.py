@@ -57,9 +57,10 @@ class Parser(argparse.ArgumentParser):
 
     Args:
         examples: command lines, shown at the end of the help.
+        structs: whose options it has.
     """
 
-    def __init__(self, description: str, examples: str = ""):
+    def __init__(self, description: str, examples: str = "", *structs: type[Struct]):
         super().__init__(
             usage="%(prog)s [options]",
             description=description,
@@ -70,6 +71,8 @@ class Parser(argparse.ArgumentParser):
         )
         self.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
         self.presets = {}
+        for struct in structs:
+            add_options(self, struct)
 
     def parse_args(self, args=None, namespace=None):
         if "_ARGCOMPLETE" in os.environ:  # a shell asks what could come next

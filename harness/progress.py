@@ -26,6 +26,11 @@ def quietly(quiet: bool) -> Iterator[None]:
         yield
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 epoch`, `2 epochs`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
 class Progress:
     """A bar with speed and time left on a terminal; elsewhere one plain line an epoch, and one
     with the time left after the first steps.
