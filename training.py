@@ -45,12 +45,12 @@ def train_or_resume(setup: Setup, args, train: Callable[[Run, ImageSet, Compute]
         train: trains the run and writes its results.
 
     Raises:
-        UserError: as `Run.open`, `set_up_compute`, `load_dataset` and `train`.
+        UserError: as `Run`, `set_up_compute`, `load_dataset` and `train`.
     """
     weights = ENCODER if setup.kind == "autoencoder" else ""
     with quietly(args.quiet):
         folder = setup.folder(args.runs_dir)
-        run = Run.open(folder, setup, Metrics, weights=weights, overwrite=args.overwrite)
+        run = Run(folder, setup, Metrics, weights=weights, overwrite=args.overwrite)
         run.tensorboard = args.tensorboard
         if run.finished:
             return run.tidy_up()

@@ -25,9 +25,8 @@ class Board:
 
     def add(self, row: dict, pictures: dict[str, "Figure"]) -> None:
         """A row of the history, and pictures of what the model does after that epoch."""
-        for name, value in row.items():
-            if name != "epoch":
-                self.writer.add_scalar(name, value, row["epoch"])
+        for name in row.keys() - {"epoch"}:
+            self.writer.add_scalar(name, row[name], row["epoch"])
         for name, figure in pictures.items():
             self.writer.add_figure(name, figure, row["epoch"])
         self.writer.flush()
@@ -54,13 +53,9 @@ def confusion(labels: np.ndarray, predicted: np.ndarray, classes: list[str]) -> 
     every = range(len(classes))
     shares = 100 * confusion_matrix(labels, predicted, labels=every, normalize="true")
     figure = Figure(figsize=(7, 7), layout="constrained")
-    display = ConfusionMatrixDisplay(shares, display_labels=classes)
-    display.plot(
-        ax=figure.subplots(),
-        cmap="Blues",
-        values_format=".0f",
-        xticks_rotation="vertical",
-        colorbar=False,
+    look = {"cmap": "Blues", "values_format": ".0f", "xticks_rotation": "vertical"}
+    ConfusionMatrixDisplay(shares, display_labels=classes).plot(
+        ax=figure.subplots(), colorbar=False, **look
     )
     return figure
 

@@ -1,26 +1,24 @@
 """Files whose checksum is known: read from disk, or downloaded from the first mirror that works."""
 
 import hashlib
-import os
+import ipaddress
 import queue
+import socket
 import sys
-import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
 from harness.errors import UserError
-from harness.files import read_bytes, shown
+from harness.files import read_bytes, shown, write_atomically
 
 STALL = 30  # seconds that a mirror may be silent
 TOTAL = 900  # seconds that one download may take: 26 MB need 30 kB/s
-ABANDONED = 3600  # seconds without a write after which no download can be alive
 PIECE = 64 * 1024  # bytes
 
 
@@ -31,13 +29,9 @@ class Expected:
     digest: str
     size: int
 
-    def hash(self, data: bytes = b"") -> "hashlib._Hash":
+    def fits(self, data: bytes) -> bool:
         algorithm = "sha256" if len(self.digest) == 64 else "md5"
-        return hashlib.new(algorithm, data, usedforsecurity=False)
-
-
-class MirrorFailed(Exception):
-    """Why a mirror did not give the file."""
+        return hashlib.new(algorithm, data, usedforsecurity=False).hexdigest() == self.digest
 
 
 def read_or_download(
@@ -49,8 +43,8 @@ def read_or_download(
 ) -> bytes:
     """The file's verified bytes; where it is missing, the mirrors are asked one after the other.
 
-    Any number of processes may do this at once: each downloads into a file of its own, which
-    takes its place whole.
+    Any number of processes may do this at once: each writes a file of its own, which takes its
+    place whole.
 
     Args:
         mirrors: addresses of folders, with a slash at the end; none: nothing is downloaded.
@@ -61,113 +55,93 @@ def read_or_download(
         UserError: the file is missing and no mirror gave it, or it is another file.
         OSError: it cannot be read or written.
     """
-    _remove_leftovers(path)
-    if mirrors and not path.exists():
-        _download(path, expected, mirrors, stall, total)
+    failures = []
+    for url in () if path.exists() else (mirror + path.name for mirror in mirrors):
+        print(f"downloading {url}", flush=True)
+        data = _download(url, expected, stall, total)
+        if isinstance(data, bytes):
+            write_atomically(path, data)
+            return data
+        failures.append(f"{url}: {_reason(data, url)}")
+    if failures:
+        told = "; ".join(failures)
+        raise UserError(f"'{shown(path)}' is missing and could not be downloaded ({told})")
     data = read_bytes(path, most=expected.size)
-    if expected.hash(data).hexdigest() != expected.digest:
+    if not expected.fits(data):
         raise UserError(
             f"'{shown(path)}' is not the official archive ({len(data):,} bytes, other checksum)"
         )
     return data
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Remove what killed processes left, and nothing that a live one may be writing."""
-    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
-        with suppress(OSError):  # another process was faster, or the folder is read-only
-            if time.time() - leftover.stat().st_mtime > ABANDONED:
-                leftover.unlink()
+def _download(url: str, expected: Expected, stall: float, total: float) -> bytes | Exception:
+    """The verified answer within `total` seconds, or why there is none.
 
-
-def _download(
-    path: Path, expected: Expected, mirrors: list[str], stall: float, total: float
-) -> None:
-    tried = []
-    for url in (mirror + path.name for mirror in mirrors):
-        print(f"downloading {url}", flush=True)
-        try:
-            _save(_receive(url, expected.size, stall, total), path, expected)
-            return
-        except MirrorFailed as failure:
-            tried.append(f"{url}: {failure}")
-    raise UserError(f"'{shown(path)}' is missing and could not be downloaded ({'; '.join(tried)})")
-
-
-def _save(pieces: Iterator[bytes], path: Path, expected: Expected) -> None:
-    """Write `path` whole and verified or not at all, with a progress bar on a terminal."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    digest = expected.hash()
-    hidden = not sys.stderr.isatty()
-    try:
-        with (
-            os.fdopen(handle, "wb") as file,
-            tqdm(total=expected.size, unit="B", unit_scale=True, disable=hidden) as bar,
-        ):
-            for piece in pieces:
-                file.write(piece)
-                digest.update(piece)
-                bar.update(len(piece))
-            file.flush()
-            os.fsync(file.fileno())
-        if digest.hexdigest() != expected.digest:
-            raise MirrorFailed("other checksum")
-        os.chmod(temporary, 0o644)  # mkstemp's files are private
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _receive(url: str, size: int, stall: float, total: float) -> Iterator[bytes]:
-    """The answer's pieces, at most `size` bytes within `total` seconds.
-
-    They are read in a thread of their own: a time-out of the socket holds for one read, and a
-    header, a name server or a chain of redirects that trickles would keep us for ever.
-
-    Raises:
-        MirrorFailed: whatever goes wrong.
+    It is read in a thread of its own: a time-out of the socket holds for one read, and a header, a
+    name server or a chain of redirects that trickles would keep us for ever.
     """
-    deadline = time.monotonic() + total
-    pieces: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
-    thread = threading.Thread(target=_read, args=(url, size, stall, deadline, pieces), daemon=True)
-    thread.start()
-    while True:
+    deadline, answers = time.monotonic() + total, queue.SimpleQueue()
+
+    def read() -> None:
+        # urllib and what it calls raise almost anything on a bad answer: ValueError for a redirect
+        # to no address, LookupError where a codec is missing. None of it may end the run.
         try:
-            piece = pieces.get(timeout=max(0, deadline - time.monotonic()))
-        except queue.Empty:
-            raise MirrorFailed(f"not finished after {total:g} s") from None
-        if isinstance(piece, Exception):
-            reason = getattr(piece, "reason", None) or str(piece) or type(piece).__name__
-            raise MirrorFailed(shown(reason)[:200]) from piece
-        if not piece:
-            return
-        yield piece
+            answers.put(_read(url, expected, stall, deadline))
+        except Exception as error:
+            answers.put(error)
 
-
-def _read(
-    url: str,
-    size: int,
-    stall: float,
-    deadline: float,
-    pieces: "queue.SimpleQueue[bytes | Exception]",
-) -> None:
-    """Put the answer into `pieces`, and at the end b"" or the exception that ended it."""
+    threading.Thread(target=read, daemon=True).start()
     try:
-        with urllib.request.urlopen(url, timeout=stall) as answer:
-            if answer.length is not None and answer.length != size:
-                raise MirrorFailed(f"{answer.length:,} bytes are announced instead of {size:,}")
-            received = 0
-            while time.monotonic() < deadline:  # after which nobody listens
-                piece = answer.read1(PIECE)  # what is there, without waiting for more
-                received += len(piece)
-                if received > size or (not piece and received < size):
-                    raise MirrorFailed(f"{received:,} bytes came instead of {size:,}")
-                pieces.put(piece)
-                if not piece:
-                    return
-    # urllib and what it calls raise almost anything on a bad answer: ValueError and UnicodeError
-    # for a redirect to no address, LookupError where a codec is missing. None may end the run.
-    except Exception as error:
-        pieces.put(error)
+        return answers.get(timeout=total)
+    except queue.Empty:
+        return TimeoutError(f"not finished after {total:g} s")
+
+
+def _read(url: str, expected: Expected, stall: float, deadline: float) -> bytes:
+    opener = urllib.request.build_opener(PublicRedirects)
+    hidden = not sys.stderr.isatty()
+    pieces, received = [], 0
+    with (
+        opener.open(url, timeout=stall) as answer,
+        tqdm(total=expected.size, unit="B", unit_scale=True, disable=hidden) as bar,
+    ):
+        if answer.length not in (None, expected.size):
+            size = f"{answer.length:,} bytes are announced"
+            raise ValueError(f"{size} instead of {expected.size:,}")
+        while received <= expected.size and time.monotonic() < deadline:  # then nobody listens
+            piece = answer.read1(PIECE)  # what is there, without waiting for more
+            if not piece:
+                break
+            pieces.append(piece)
+            received += len(piece)
+            bar.update(len(piece))
+    if received != expected.size:
+        raise ValueError(f"{received:,} bytes came instead of {expected.size:,}")
+    data = b"".join(pieces)
+    if not expected.fits(data):
+        raise ValueError("other checksum")
+    return data
+
+
+class PublicRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows a mirror to public addresses alone: it shall not make us ask our own network."""
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
+        target = urlsplit(newurl)
+        if target.scheme not in ("http", "https"):
+            raise ValueError(f"it leads to {target.scheme}:")
+        for *_, address in socket.getaddrinfo(target.hostname, None):
+            if not ipaddress.ip_address(address[0]).is_global:
+                raise ValueError("it leads to an address that is not public")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _reason(error: Exception, url: str) -> str:
+    """Why a download failed, and through which proxy, which may be what failed."""
+    reason = shown(getattr(error, "reason", None) or str(error) or type(error).__name__)[:200]
+    address = urlsplit(url)
+    proxy = urllib.request.getproxies().get(address.scheme)
+    if not proxy or urllib.request.proxy_bypass(address.hostname):
+        return reason
+    host = urlsplit(proxy).netloc.rpartition("@")[2] or proxy  # without a password
+    return f"{reason}, through the proxy {shown(host)} of {address.scheme}_proxy"

@@ -34,13 +34,17 @@ def exit_cleanly(main: Callable[..., None]) -> Callable[..., None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(141)  # as a shell reports SIGPIPE: a training may not be finished
         except UserError as error:
-            _exit(f"{script}: error: {error}", 2)
+            line, code = f"error: {error}", 2
         except KeyboardInterrupt:
-            _exit(f"{script}: {INTERRUPTED}", 130)
+            line, code = INTERRUPTED, 130
         except OSError as error:  # a full disk, a read-only folder, a file where a folder should be
             where = f" {error.filename!a}" if error.filename else ""
             reason = error.strerror or str(error)
-            _exit(f"{script}: error: cannot read or write{where}: {reason}", 2)
+            line, code = f"error: cannot read or write{where}: {reason}", 2
+        else:
+            return
+        print(f"{script}: {line}", file=sys.stderr, flush=True)
+        sys.exit(code)
 
     return wrapper
 
@@ -65,8 +69,3 @@ def share_cores() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "3000")
-
-
-def _exit(line: str, code: int) -> None:
-    print(line, file=sys.stderr, flush=True)
-    sys.exit(code)

@@ -1,8 +1,10 @@
 """Files that are written whole or not at all, and checked against a schema when they are read."""
 
+import io
 import os
 import stat
 import tempfile
+import zipfile
 from pathlib import Path
 from typing import TypeVar
 
@@ -67,10 +69,14 @@ def read_bytes(path: str | Path, most: int = LARGEST) -> bytes:
 
 def shown(text: object) -> str:
     """Text from outside as one safe line: what a terminal would obey is spelled as an escape."""
-    text = str(text)
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
+def unusable(path: str | Path, kind: str, error: Exception) -> UserError:
+    """What to raise for a file that is not what it should be."""
+    return UserError(
+        f"'{shown(path)}' is not a whole {kind} ({shown(error)}): restore or delete it"
+    )
 
 
 def write_json(path: str | Path, content: object) -> None:
@@ -88,16 +94,11 @@ def read_json(path: str | Path, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(read_bytes(path), type=kind)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"'{shown(path)}' is not a whole file of its kind ({shown(error)}): restore or "
-            "delete it"
-        ) from error
+        raise unusable(path, "file of its kind", error) from error
 
 
 def write_arrays(path: str | Path, **arrays: np.ndarray) -> None:
     """A compressed .npz file."""
-    import io
-
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
     write_atomically(path, buffer.getvalue())
@@ -109,38 +110,17 @@ def read_arrays(path: str | Path, names: tuple[str, ...]) -> dict[str, np.ndarra
     Raises:
         UserError: the file is missing, damaged, or has other arrays.
     """
-    import io
-    import zipfile
-    import zlib
-
-    data = read_bytes(path)
+    data = io.BytesIO(read_bytes(path))
     try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if sum(member.file_size for member in archive.infolist()) > LARGEST:
-                raise ValueError("it would unpack to more than such a file can hold")
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+        if sum(member.file_size for member in zipfile.ZipFile(data).infolist()) > LARGEST:
+            raise ValueError("it would unpack to more than such a file can hold")
+        with np.load(data, allow_pickle=False) as file:
             if set(file.files) != set(names):
                 raise ValueError(f"it holds {sorted(file.files)}, not {sorted(names)}")
             arrays = {name: file[name] for name in names}
         if any(array.dtype.kind not in "biuf" for array in arrays.values()):
             raise ValueError("it holds something other than numbers")
     # A damaged archive fails in zipfile, zlib or NumPy's header parser, each in its own way.
-    except (
-        ValueError,
-        OSError,
-        EOFError,
-        KeyError,
-        SyntaxError,
-        NotImplementedError,
-        RuntimeError,
-        MemoryError,
-        OverflowError,
-        TypeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise UserError(
-            f"'{shown(path)}' is not a whole .npz file of its kind ({shown(error)}): restore or "
-            "delete it"
-        ) from error
+    except Exception as error:
+        raise unusable(path, ".npz file of its kind", error) from error
     return arrays

@@ -1,13 +1,13 @@
 """From option classes to the command line and back. Imports nothing slow: `--help` is instant."""
 
 import argparse
-import math
 import os
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from inspect import get_annotations
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+import msgspec
 from msgspec import Meta, Struct
 from msgspec.structs import fields
 
@@ -45,13 +45,6 @@ def option_name(field: str) -> str:
     return f"--{field.replace('_', '-')}"
 
 
-class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Options on a line of their own width, the script's description and examples as written."""
-
-    def __init__(self, prog: str):
-        super().__init__(prog, max_help_position=30)
-
-
 class Parser(argparse.ArgumentParser):
     """ArgumentParser that reports an error in one line with exit code 2.
 
@@ -66,7 +59,7 @@ class Parser(argparse.ArgumentParser):
             description=description,
             epilog=f"examples:\n{examples}\n\nexit codes: 0 done, 1 not all done or out of date, "
             "2 an error that you can fix,\n130 interrupted (the same command resumes)",
-            formatter_class=HelpFormatter,
+            formatter_class=partial(argparse.RawDescriptionHelpFormatter, max_help_position=30),
             allow_abbrev=False,
         )
         self.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
@@ -118,7 +111,7 @@ def add_options(parser: Parser, struct: type[Struct], *only: str) -> None:
         added.add_argument(
             option_name(name),
             default=default,
-            choices=choices,
+            choices=choices or None,
             type=within(number, meta) if number else None,
             metavar=range_of(number, meta) if number else None if choices else name.upper(),
             help=help_,
@@ -147,20 +140,16 @@ def take(arguments: argparse.Namespace, struct: type[T], **others: Any) -> T:
     return struct(**{name: getattr(arguments, name) for name in names}, **others)
 
 
-def choices_of(kind: object) -> tuple[str, ...] | None:
+def choices_of(kind: object) -> tuple[str, ...]:
     """The values of a Literal, also where None may stand for it."""
     if get_origin(kind) is Literal:
         return get_args(kind)
-    return next((c for part in get_args(kind) if (c := choices_of(part))), None)
+    return next((choices for part in get_args(kind) if (choices := choices_of(part))), ())
 
 
 def number_of(kind: object) -> type | None:
     """int or float, also where None may stand for it."""
-    return (
-        kind
-        if kind in (int, float)
-        else next((part for part in get_args(kind) if part in (int, float)), None)
-    )
+    return next((part for part in (kind, *get_args(kind)) if part in (int, float)), None)
 
 
 def within(number: type, meta: Meta) -> Callable[[str], float]:
@@ -168,21 +157,12 @@ def within(number: type, meta: Meta) -> Callable[[str], float]:
 
     def parse(text: str) -> float:
         try:
-            value = number(text)
-        except (ValueError, OverflowError):
-            value = math.nan
-        in_range = (
-            (meta.ge is None or value >= meta.ge)
-            and (meta.gt is None or value > meta.gt)
-            and (meta.le is None or value <= meta.le)
-            and (meta.lt is None or value < meta.lt)
-        )
-        if not in_range or math.isnan(value):
+            return msgspec.convert(number(text), Annotated[number, meta])
+        except (ValueError, OverflowError):  # msgspec's is a ValueError, too
             name = "a whole number" if number is int else "a number"
             raise argparse.ArgumentTypeError(
                 f"'{text[:40]}' is not {name} in {range_of(number, meta)}"
-            )
-        return value
+            ) from None
 
     return parse
 

@@ -1,10 +1,10 @@
 """How far a run is: a bar on a terminal, plain lines elsewhere."""
 
-import contextlib
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 
 from tqdm import tqdm
 
@@ -12,17 +12,14 @@ STEPS_BETWEEN_SHOWS = 20  # reading the loss makes a GPU wait
 TIMED = (5, 25)  # steps between which the speed is measured; the first ones are slower
 
 
-@contextlib.contextmanager
+@contextmanager
 def quietly(quiet: bool) -> Iterator[None]:
     """Print nothing meanwhile, if `quiet`. An error passes through and is printed outside."""
-    if not quiet:
-        yield
-        return
-    with (
-        open(os.devnull, "w") as nowhere,
-        contextlib.redirect_stdout(nowhere),
-        contextlib.redirect_stderr(nowhere),
-    ):
+    with ExitStack() as stack:
+        if quiet:
+            nowhere = stack.enter_context(open(os.devnull, "w"))
+            stack.enter_context(redirect_stdout(nowhere))
+            stack.enter_context(redirect_stderr(nowhere))
         yield
 
 

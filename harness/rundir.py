@@ -7,9 +7,10 @@ from typing import Annotated, Generic, TypeVar
 
 from filelock import FileLock, Timeout
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from harness.errors import UserError
-from harness.files import read_bytes, read_json, shown, write_atomically, write_json
+from harness.files import read_json, shown, write_atomically, write_json
 
 S = TypeVar("S", bound=Struct)
 
@@ -70,49 +71,40 @@ class Config(Struct, Generic[S], frozen=True, kw_only=True, forbid_unknown_field
     environment: Environment
 
 
-class Run(Generic[S]):
-    """One run's folder; `Run.open` finds where it stopped, or refuses.
+class Run:
+    """One run's folder: new, cut short, or finished; nothing changes there before `start`.
 
     Args:
-        setup: what decides the run's result; it has `differences(other)`, in words.
+        setup: what decides the run's result; it has a `kind`, and `differences(other)`, in words.
         metrics: the schema of metrics.json, whose presence makes a run finished.
         weights: the file of weights that a finished run needs to have beside it, if any.
+        overwrite: it is to be a new run, and what is there goes when that starts.
+
+    Raises:
+        UserError: the folder holds something else, or a run with other options.
     """
 
-    def __init__(self, folder: str | Path, setup: S, metrics: type[Struct], weights: str = ""):
-        self.folder = Path(folder)
-        self.setup = setup
-        self.metrics = metrics
-        self.weights = weights
-        self.overwrite = False
-        self.tensorboard = False  # whether its curves and pictures are kept for TensorBoard too
-
-    @classmethod
-    def open(
-        cls,
-        folder: str | Path,
-        setup: S,
+    def __init__(
+        self,
+        folder: Path,
+        setup: Struct,
         metrics: type[Struct],
         *,
         weights: str = "",
         overwrite: bool = False,
-    ) -> "Run[S]":
-        """The run in `folder`: new, cut short, or finished; changes nothing there.
+    ):
+        self.folder = folder
+        self.setup = setup
+        self.metrics = metrics
+        self.weights = weights
+        self.overwrite = overwrite
+        self.tensorboard = False  # whether its curves and pictures are kept for TensorBoard too
+        self.checkpoint_path = folder / "checkpoint.safetensors"
+        refuse_files(folder)
+        if kept := self.kept_config():
+            self._refuse_other(kept.setup)
 
-        Args:
-            overwrite: it is to be a new run, and what is there goes when that starts.
-
-        Raises:
-            UserError: the folder holds something else, or a run with other options.
-        """
-        run = cls(folder, setup, metrics, weights)
-        refuse_files(run.folder)
-        run.overwrite = overwrite
-        if kept := run.kept_config():
-            run._refuse_other(kept)
-        return run
-
-    def kept_config(self) -> Config[S] | None:
+    def kept_config(self) -> Config | None:
         """What the run in the folder was told; None where there is no run.
 
         Raises:
@@ -120,24 +112,18 @@ class Run(Generic[S]):
         """
         if (self.folder / "config.json").exists():
             return read_json(self.folder / "config.json", Config[type(self.setup)])
-        if self.folder.is_dir() and (others := [p.name for p in self._not_ours()]):
-            raise UserError(
-                f"'{shown(self.folder)}' holds {shown(others[0])} but no config.json of a run: "
-                "empty the folder, or name another --runs-dir"
-            )
+        for path in sorted(self.folder.glob("*")):
+            # A run that was killed before its first file had a name leaves these two.
+            if path.name != LOCK and not path.match(".config.json.*.tmp"):
+                raise UserError(
+                    f"'{shown(self.folder)}' holds {shown(path.name)} but no config.json of a run: "
+                    "empty the folder, or name another --runs-dir"
+                )
         return None
 
-    def _not_ours(self) -> list[Path]:
-        """What a run that was killed before its first file had a name cannot have left."""
-        return [
-            path
-            for path in sorted(self.folder.iterdir())
-            if path.name != LOCK and not path.match(".config.json.*.tmp")
-        ]
-
-    def _refuse_other(self, kept: Config[S]) -> None:
-        differences = self.setup.differences(kept.setup)
-        if self.setup.kind != kept.setup.kind or (differences and not self.overwrite):
+    def _refuse_other(self, setup: Struct) -> None:
+        differences = self.setup.differences(setup)
+        if self.setup.kind != setup.kind or (differences and not self.overwrite):
             raise UserError(
                 f"'{shown(self.folder)}' holds a run with other options ("
                 f"{'; '.join(differences)}): name another --runs-dir, or start it afresh with "
@@ -169,14 +155,10 @@ class Run(Generic[S]):
             summary_writer()  # before anything is deleted
         self._lock()
         for name in ARTEFACTS:  # left by a run that was killed while writing
-            for leftover in self.folder.glob(f".{name}.*.tmp"):
-                leftover.unlink()
+            self._remove(f".{name}.*.tmp")
         if self.overwrite or not self.checkpoint_path.exists():
             # Results that lack their weights go, too: they would make a run finished that is cut.
-            for name in (*ARTEFACTS, EVENTS):
-                for old in self.folder.glob(name):
-                    old.unlink()
-            self.overwrite = False
+            self._remove(*ARTEFACTS, EVENTS)
             config = Config(setup=self.setup, data=data, environment=environment)
             write_json(self.folder / "config.json", config)
             return
@@ -198,9 +180,10 @@ class Run(Generic[S]):
                 "another --runs-dir"
             ) from None
 
-    @property
-    def checkpoint_path(self) -> Path:
-        return self.folder / "checkpoint.safetensors"
+    def _remove(self, *patterns: str) -> None:
+        for pattern in patterns:
+            for path in self.folder.glob(pattern):
+                path.unlink()
 
     def write_history(self, rows: list[dict]) -> None:
         """A row for each epoch that was measured, at full precision."""
@@ -231,23 +214,4 @@ def refuse_files(folder: Path) -> None:
 
 def alike(kept: Environment, here: Environment) -> bool:
     """Whether two environments differ in no more than the project's commit."""
-    return all(
-        getattr(kept, name) == getattr(here, name)
-        for name in Environment.__struct_fields__
-        if name != "commit"
-    )
-
-
-def read_history(path: str | Path) -> dict[str, list[float]]:
-    """A list of values, one a measured epoch, for each column of history.csv.
-
-    Raises:
-        UserError: it is missing, or is not a table of numbers.
-    """
-    try:
-        rows = list(csv.DictReader(io.StringIO(read_bytes(path).decode()), strict=True))
-        return {name: [float(row[name]) for row in rows] for name in rows[0]}
-    except (ValueError, TypeError, LookupError, csv.Error) as error:
-        raise UserError(
-            f"'{shown(path)}' is not a table of numbers ({shown(error)}): restore or delete it"
-        ) from error
+    return replace(kept, commit=here.commit) == here

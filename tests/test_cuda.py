@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from autoencoding import Reconstruction, new_autoencoder
-from batches import Normalisation
+from batches import Normalisation, evaluation_batches, training_batches
 from classification import Classification, new_alexnet
 from data import load_dataset, split
 from harness.compute import set_up_compute
@@ -14,13 +14,7 @@ from harness.progress import Progress
 from harness.recording import FIRST_CALLS, Recorded
 from harness.weights import digest_of
 from recipes import AutoencoderRecipe, ClassifierRecipe
-from training import (
-    evaluation_batches,
-    make_backward,
-    make_scheduler,
-    train_epoch,
-    training_batches,
-)
+from training import make_backward, make_optimizer, make_scheduler, train_epoch
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no graphics card here")
 
@@ -44,8 +38,7 @@ def trained(recipe, compute):
         task = Reconstruction(new_autoencoder(recipe), batches, held_out, recipe, compute)
     else:
         task = Classification(new_alexnet(recipe, 10), batches, held_out, recipe, compute)
-    compute.place(task.model)
-    optimizer = torch.optim.Adam(task.parameter_groups(recipe.learning_rate), fused=True)
+    optimizer = make_optimizer(task, recipe)
     scheduler = make_scheduler(optimizer, "one-cycle", len(task) * recipe.epochs)
     backward = make_backward(task, task.model, optimizer, compute)
     task.model.train()

@@ -15,7 +15,7 @@ from classification import ModelCard, TrainedModel
 from harness.compute import set_up_compute
 from harness.errors import UserError
 from harness.files import read_arrays, read_bytes, read_json, shown, write_arrays, write_json
-from harness.rundir import Config, read_history
+from harness.rundir import Config
 from harness.weights import load_weights, save_weights
 from metrics import Metrics
 from recipes import AutoencoderRecipe, Setup
@@ -41,7 +41,6 @@ def checkpoint_of(path):
 READERS = {
     "config.json": lambda path: read_json(path, Config[Setup]),
     "metrics.json": lambda path: read_json(path, Metrics),
-    "history.csv": read_history,
     "predictions.npz": lambda path: read_arrays(path, PREDICTIONS),
     "model.safetensors": model_of,
 }
@@ -130,7 +129,7 @@ def test_a_json_file_with_one_other_value_is_read_or_refused(baseline_dir, tmp_p
     read_or_refuse(READERS[name], tmp_path / name)
 
 
-@pytest.mark.parametrize("name", ["history.csv", "predictions.npz", "model.safetensors"])
+@pytest.mark.parametrize("name", ["predictions.npz", "model.safetensors"])
 @in_one_folder
 @given(data=st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(tmp_path, name, data):

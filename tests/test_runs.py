@@ -305,7 +305,7 @@ def test_leftovers_of_a_killed_write_are_removed(baseline_dir, tmp_path):
     (folder / ".checkpoint.safetensors.abc.tmp").write_bytes(b"half")
     (folder / ".draft.tmp").write_bytes(b"mine")
     config = read_json(folder / "config.json", Config[Setup])
-    run = Run.open(folder, config.setup, Metrics)
+    run = Run(folder, config.setup, Metrics)
     run.start(config.data, config.environment)
     assert [path.name for path in folder.glob(".*.tmp")] == [".draft.tmp"]
 
@@ -316,7 +316,7 @@ def test_a_kill_before_the_first_file_leaves_a_folder_that_can_be_used(tmp_path)
     folder.mkdir(parents=True)
     (folder / ".lock").touch()
     (folder / ".config.json.abc.tmp").write_bytes(b"half")
-    assert not Run.open(folder, setup, Metrics).finished
+    assert not Run(folder, setup, Metrics).finished
 
 
 def test_a_write_that_fails_keeps_the_old_file(tmp_path, monkeypatch):

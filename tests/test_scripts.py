@@ -202,11 +202,13 @@ def test_an_auxiliary_loss_takes_statistics_of_whole_images_alone():
         Normalisation(128.0, 64.0),
         batch_size=8,
     )
-    auxiliary = AuxiliaryReconstruction(model, batches, ClassifierRecipe(auxiliary_loss=0.5))
+    auxiliary = AuxiliaryReconstruction(
+        model.encoder, batches, ClassifierRecipe(auxiliary_loss=0.5)
+    )
     norm = model.encoder.stage1[1]
     before = norm.running_mean.clone()
     (batch,) = auxiliary.epoch(0)
-    loss = auxiliary.loss(*batch)
+    loss = auxiliary.loss(model.encoder, *batch)
     loss.backward()
     assert torch.equal(norm.running_mean, before)
     assert model.encoder.stage1[0].weight.grad.abs().sum() > 0
@@ -223,16 +225,16 @@ def test_an_auxiliary_loss_needs_an_encoder_that_is_trained(fails, tmp_path):
 
 def test_the_arms_are_paired(autoencoder_dir, tmp_path, monkeypatch):
     """For one seed: the same batches in the same order, and the same classifier to start with."""
-    import classification
+    import training
 
     seen = []
 
-    def stop(run, task, recipe, compute):
+    def stop(run, task, pictures):
         first = next(iter(task.epoch(0)))
         seen.append((first, task.model.classifier[-1].weight.clone(), task.model.encoder))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(classification, "fit", stop)
+    monkeypatch.setattr(training, "fit", stop)
     encoder = ["--encoder", str(autoencoder_dir / "encoder.safetensors")]
     for main, options in ((baseline, []), (pretrained, encoder)):
         with pytest.raises(SystemExit):

@@ -9,14 +9,13 @@ import torch
 from sklearn.metrics import accuracy_score, log_loss
 from torch import nn
 
-from batches import Batches, Normalisation
+from batches import Batches, Normalisation, evaluation_batches
 from classification import fit_temperature, predict, score, tempered
 from harness.compute import commit, set_up_compute
 from harness.errors import UserError
 from harness.progress import Progress
 from models import AlexNet
 from training import (
-    evaluation_batches,
     legs,
     make_backward,
     make_scheduler,

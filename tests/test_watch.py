@@ -80,7 +80,7 @@ def test_a_summary_comes_first(tmp_path, capsys):
     baseline([*TINY, "--runs-dir", str(tmp_path), "--epochs", "1", "--skip-test"])
     second = capsys.readouterr().out.splitlines()[1]
     assert re.fullmatch(
-        r"[\d,]+ parameters, \d\.\d million multiply-adds an image; 1 epochs of 11 steps", second
+        r"[\d,]+ parameters, \d\.\d million multiply-adds an image; 1 epoch of 11 steps", second
     )
 
 
