@@ -224,6 +224,9 @@ class Muon(torch.optim.Adam):
                     weight.grad = None  # so that Adam leaves it alone
         super().step()
 
+    def __setstate__(self, state: dict) -> None:
+        torch.optim.Optimizer.__setstate__(self, state)  # Adam's wants its own in every state
+
     def _muon_step(self, weight: Tensor, rate: float) -> None:
         state = self.state[weight]
         if not state:

@@ -80,9 +80,9 @@ def test_a_cut_run_ends_like_an_uncut_one(
     assert_same_results(only_run(tmp_path), request.getfixturevalue(f"{reference}_dir"))
 
 
-@pytest.mark.parametrize("options", ["--freeze-encoder", "--auxiliary-loss 1"])
+@pytest.mark.parametrize("options", ["--freeze-encoder", "--auxiliary-loss 1", "--optimizer muon"])
 def test_other_parameters_are_resumed_too(options, tmp_path, monkeypatch):
-    """Frozen ones have no moments in the checkpoint; a decoder is there in training alone."""
+    """Frozen ones have no moments; a decoder is there in training alone; Muon has one moment."""
     whole, cut = ([*TINY, *options.split(), "--runs-dir", str(tmp_path / x)] for x in "ab")
     baseline(whole)
     with monkeypatch.context() as patch:

@@ -10,25 +10,37 @@ from sklearn.metrics import accuracy_score, log_loss
 from torch import nn
 
 from batches import Batches, Normalisation, evaluation_batches
-from classification import fit_temperature, predict, score, tempered
+from classification import Classification, fit_temperature, predict, score, tempered
 from harness.compute import commit, set_up_compute
 from harness.errors import UserError
 from harness.progress import Progress
 from models import AlexNet
+from recipes import ClassifierRecipe
 from training import (
     legs,
     make_backward,
+    make_optimizer,
     make_scheduler,
+    orthogonalised,
     refuse_infinite,
     train_epoch,
+    unbiased_statistics,
 )
 
 CPU = set_up_compute("cpu", "fp32")
 
 
-def adam(rates=(0.1,)):
+def rates_of(schedule: str, steps: int, rates=(0.1,)) -> np.ndarray:
+    """The learning rates of each group, before each step and after the last."""
     groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr": rate} for rate in rates]
-    return torch.optim.Adam(groups)
+    optimizer = torch.optim.Adam(groups)
+    scheduler = make_scheduler(optimizer, schedule, steps)
+    shown = [scheduler.get_last_lr()]
+    for _ in range(steps):
+        optimizer.step()
+        scheduler.step()
+        shown.append(scheduler.get_last_lr())
+    return np.array(shown)
 
 
 class MeanOfOutput:
@@ -61,43 +73,79 @@ def test_a_loss_that_is_no_number_is_reported():
 
 
 def test_one_cycle_rises_to_the_rate_and_ends_near_zero_in_each_group():
-    optimizer = adam((0.1, 0.01))
-    scheduler = make_scheduler(optimizer, "one-cycle", 100)
-    rates = []
-    for _ in range(100):
-        rates.append([group["lr"] for group in optimizer.param_groups])
-        optimizer.step()
-        scheduler.step()
-    rates = np.array(rates)
+    rates = rates_of("one-cycle", 100, (0.1, 0.01))
     assert rates.max(axis=0) == pytest.approx([0.1, 0.01], rel=0.02)
     assert 5 < rates[:, 0].argmax() < 15
-    assert rates[-1, 0] < 0.002
-    assert (rates > 0).all()
+    assert 0 <= rates[-1, 0] < rates[-2, 0] < 0.002
     assert rates[:, 0] == pytest.approx(10 * rates[:, 1])
-    assert scheduler.get_last_lr()[0] >= 0
 
 
 @pytest.mark.parametrize("steps", range(1, 40))
 def test_one_cycle_rises_and_falls_however_short_it_is(steps):
-    optimizer = adam()
-    scheduler = make_scheduler(optimizer, "one-cycle", steps)
-    rates = [scheduler.get_last_lr()[0]]
-    for _ in range(steps):
-        optimizer.step()
-        scheduler.step()
-        rates.append(scheduler.get_last_lr()[0])
-    assert max(rates) <= 0.1
-    assert max(rates) > rates[0] > 0
+    rates = rates_of("one-cycle", steps)
+    assert 0.1 >= rates.max() > rates[0] > 0
     assert rates[-1] < rates[0] or steps == 1
 
 
 def test_a_constant_rate_is_constant():
-    optimizer = adam()
-    scheduler = make_scheduler(optimizer, "constant", 3)
-    for _ in range(3):
-        assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1)
-        optimizer.step()
-        scheduler.step()
+    assert rates_of("constant", 3) == pytest.approx(0.1)
+
+
+def make_task(**options) -> Classification:
+    torch.manual_seed(0)
+    images = torch.randint(256, (64, 28, 28), dtype=torch.uint8)
+    batches = Batches(images, torch.arange(64) % 10, Normalisation.of(images), batch_size=32)
+    recipe = ClassifierRecipe(width=0.1, **options)
+    return Classification(AlexNet(0.1), batches, batches, recipe, CPU)
+
+
+def test_muon_takes_the_hidden_layers_weights_and_adam_the_rest():
+    task = make_task(optimizer="muon", encoder_lr_scale=0.5)
+    optimizer = make_optimizer(task, task.recipe)
+    names = {id(parameter): name for name, parameter in task.model.named_parameters()}
+    by_muon = {
+        names[id(parameter)]: group["lr"]
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+        if group["muon"]
+    }
+    convolutions = ["stage2.1.0", "stage3.1.0", "stage3.2.0", "stage3.3.0"]
+    assert by_muon == {
+        **{f"encoder.{layer}.weight": 2e-3 for layer in convolutions},
+        **{f"classifier.{layer}.0.weight": 4e-3 for layer in (2, 3)},
+    }
+    before = {name: value.clone() for name, value in task.model.named_parameters()}
+    make_backward(task, task.model, optimizer, CPU)(*next(iter(task.epoch(0))))
+    optimizer.step()
+    for name, value in task.model.named_parameters():
+        assert not torch.equal(value, before[name]), name
+    hidden = before["classifier.3.0.weight"]
+    step = task.model.classifier[3][0].weight - hidden * (len(hidden) ** 0.5 / hidden.norm())
+    assert torch.linalg.svdvals(step.detach())[:20] == pytest.approx(0.1 * torch.ones(20), rel=0.5)
+
+
+@pytest.mark.parametrize("shape", [(8, 40), (40, 8)])
+def test_orthogonalising_keeps_the_singular_vectors(shape):
+    torch.manual_seed(0)
+    left, values, right = torch.linalg.svd(torch.randn(shape), full_matrices=False)
+    found = left.mT @ orthogonalised(left @ values.diag() @ right) @ right.mT
+    assert torch.allclose(found, found.diag().diag(), atol=1e-4)
+    assert found.diag().min() > 0.3 and found.diag().max() < 1.4
+
+
+def test_running_statistics_of_a_few_steps_are_those_of_the_batches():
+    norm = nn.BatchNorm2d(3)
+    torch.manual_seed(0)
+    images = 5 + 2 * torch.randn(4, 64, 3, 8, 8)
+    with unbiased_statistics(norm, 4):
+        for batch in images:
+            norm(batch)
+    assert torch.allclose(norm.running_mean, torch.full((3,), 5.0), atol=0.1)
+    assert torch.allclose(norm.running_var, torch.full((3,), 4.0), atol=0.2)
+    frozen = nn.BatchNorm2d(3).eval()
+    with unbiased_statistics(frozen, 4):
+        frozen(images[0])
+    assert frozen.running_var.tolist() == [1, 1, 1]
 
 
 class WithoutDoubles(torch.Tensor):
@@ -124,39 +172,26 @@ def test_score_is_that_of_scikit_learn():
     assert accuracy == accuracy_score(labels, probabilities.argmax(1))
 
 
-def test_prediction_uses_no_randomness_and_averages_the_mirror_image():
+@pytest.mark.parametrize(("mirror", "shift"), [(False, 0), (True, 0), (False, 1), (True, 1)])
+def test_prediction_averages_the_views_without_randomness(mirror, shift):
     torch.manual_seed(0)
     model = AlexNet(0.05).eval()
     images = torch.randint(256, (11, 28, 28), dtype=torch.uint8)
     normalise = Normalisation.of(images)
-    batches = Batches(images, torch.zeros(11, dtype=torch.long), normalise, batch_size=4)
+    unused = torch.zeros(11, dtype=torch.long)
+    batches = evaluation_batches(images, unused, normalise, CPU, shift=1)
+    padded = nn.functional.pad(images, (1, 1, 1, 1))
+    offsets = range(1 - shift, 2 + shift)
+    views = [padded[:, y : y + 28, x : x + 28] for y in offsets for x in offsets]
+    views += [view.flip(-1) for view in views] if mirror else []
+    with torch.inference_mode():
+        expected = torch.stack([model(normalise(view)).softmax(1) for view in views]).mean(0)
     state = torch.get_rng_state()
-    once = predict(model, batches, CPU)
+    found = predict(model, batches, CPU, mirror=mirror, shift=shift)
     assert torch.equal(torch.get_rng_state(), state)
-    assert torch.equal(predict(model, batches, CPU), once)
-    assert once.sum(dim=1) == pytest.approx(torch.ones(11))
-    with torch.inference_mode():
-        views = [model(normalise(view)).softmax(1) for view in (images, images.flip(-1))]
-    assert torch.allclose(once, views[0], atol=1e-6)
-    both = predict(model, batches, CPU, mirror=True)
-    assert torch.allclose(both, (views[0] + views[1]) / 2, atol=1e-6)
-    assert not torch.allclose(both, once, atol=1e-6)
-
-
-def test_prediction_averages_the_image_moved_by_a_pixel():
-    torch.manual_seed(0)
-    model = AlexNet(0.05).eval()
-    images = torch.randint(256, (5, 28, 28), dtype=torch.uint8)
-    normalise = Normalisation.of(images)
-    batches = evaluation_batches(images, torch.zeros(5, dtype=torch.long), normalise, CPU, shift=1)
-    padded = torch.nn.functional.pad(images, (1, 1, 1, 1))
-    moved = [padded[:, y : y + 28, x : x + 28] for y in range(3) for x in range(3)]
-    with torch.inference_mode():
-        expected = sum(model(normalise(view)).softmax(1) for view in moved) / 9
-    assert torch.allclose(predict(model, batches, CPU, shift=1), expected, atol=1e-6)
-    still = predict(model, batches, CPU)
-    with torch.inference_mode():
-        assert torch.allclose(still, model(normalise(images)).softmax(1), atol=1e-6)
+    assert torch.allclose(found, expected, atol=1e-6)
+    if mirror or shift:
+        assert not torch.allclose(found, predict(model, batches, CPU), atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -196,6 +231,12 @@ def test_bf16_is_chosen_where_the_processor_has_it(monkeypatch, capabilities, pr
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     assert set_up_compute("cpu", "auto").precision == precision
     assert set_up_compute("cpu", "fp32").precision == "fp32"
+
+
+@pytest.mark.parametrize(("count", "words"), [(1, "1 thread"), (2, "2 threads")])
+def test_what_computes_is_said(monkeypatch, count, words):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: count)
+    assert str(CPU) == f"cpu, fp32, channels_last, {words}"
 
 
 def test_a_changed_result_leaves_the_commit_clean_and_changed_code_does_not(tmp_path):
