@@ -1,6 +1,7 @@
 """The U-Net autoencoder: reconstruction loss, pretraining, the encoder that it leaves behind."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -17,7 +18,7 @@ from harness.weights import Tensors, digest_of, load_weights, save_weights
 from metrics import Metrics, ValidScores
 from models import Decoder, Encoder, UNetAutoencoder
 from recipes import ENCODER, AutoencoderRecipe, ClassifierRecipe, EncoderSource
-from training import Task, bn_momentum
+from training import Task
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -142,9 +143,24 @@ class AuxiliaryReconstruction(nn.Module):
 
     def loss(self, encoder: Encoder, seen: Tensor, wanted: Tensor, counted: Tensor) -> Tensor:
         """The weighted reconstruction loss, a scalar."""
-        with bn_momentum(encoder, 0.0):  # whole images' statistics are those to use
+        with keeping_bn_statistics(encoder):
             output = self.decoder(*encoder(seen))
         return self.weight * reconstruction_loss(output.float(), wanted, counted)
+
+
+@contextmanager
+def keeping_bn_statistics(encoder: nn.Module) -> Iterator[None]:
+    """While it lasts, batch normalisation's running statistics stay as they are.
+
+    The classifier is used on whole images: statistics of corrupted ones would not suit it.
+    """
+    norms = [module for module in encoder.modules() if isinstance(module, nn.BatchNorm2d)]
+    usual = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    yield
+    for norm, momentum in zip(norms, usual, strict=True):
+        norm.momentum = momentum
 
 
 def save(run: Run, task: Reconstruction, dataset: ImageSet, history: list[dict]) -> None:

@@ -58,9 +58,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     seed: Annotated[
         int, about("decides split, order, augmentation and start", "seed{}", ge=0, lt=2**32)
     ] = 0
-    width: Annotated[
-        float, about("channels, as a multiple of AlexNet's", "width{}", gt=0, le=4)
-    ] = 0.25
+    width: Annotated[float, about("channels, times AlexNet's", "width{}", gt=0, le=4)] = 0.25
     schedule: Annotated[Schedule, about("learning rate over the run", "{}")] = "one-cycle"
     shift: Annotated[
         int, about("random translation in training, up to so many pixels", "shift{}", ge=0, le=27)
@@ -70,9 +68,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         about("mirroring in training (default: alternate for fashion, else none)", "flip-{}"),
     ] = None
     dataset: Annotated[Dataset, about("images; digits need no download", "{}")] = "fashion"
-    validations: Annotated[
-        int, about("how often validation is measured in a run", ge=1, le=100_000)
-    ] = 10
+    validations: Annotated[int, about("how often validation is measured", ge=1, le=100_000)] = 10
 
     def __post_init__(self) -> None:
         for name, value in self.implied().items():
@@ -106,9 +102,8 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         value = getattr(self, name)
         if name.endswith("fraction"):  # as a percentage
             value = 100 * value
-        return decisive(type(self))[name].format(
-            f"{value:.10g}" if isinstance(value, float) else value
-        )
+        text = f"{value:.10g}" if isinstance(value, float) else value
+        return decisive(type(self))[name].format(text)
 
 
 class ClassifierRecipe(Recipe, frozen=True, kw_only=True, tag="classifier", tag_field="kind"):
@@ -121,43 +116,25 @@ class ClassifierRecipe(Recipe, frozen=True, kw_only=True, tag="classifier", tag_
     }
 
     label_fraction: Annotated[
-        float,
-        about("label budget: share of the training labels that is used", "labels{}", gt=0, le=1),
+        float, about("label budget: share of the training labels used", "labels{}", gt=0, le=1)
     ] = 1.0
     freeze_encoder: Annotated[bool, about("train the head alone", "frozen")] = False
     encoder_lr_scale: Annotated[
-        float,
-        about("encoder's rate, as a multiple of the head's", "encoderrate{}", gt=0, le=100),
+        float, about("encoder's rate, times the head's", "encoderrate{}", gt=0, le=100)
     ] = 1.0
     label_smoothing: Annotated[
         float, about("in the training loss (Szegedy et al. 2016)", "smoothing{}", ge=0, lt=1)
     ] = 0.1
     random_erasing: Annotated[
         float,
-        about(
-            "share of the training images in which a rectangle is hidden (Zhong et al. 2020)",
-            "erasing{}",
-            ge=0,
-            le=1,
-        ),
+        about("share of images that lose a rectangle (Zhong et al. 2020)", "erasing{}", ge=0, le=1),
     ] = 0.0
     auxiliary_loss: Annotated[
         float,
-        about(
-            "weight of a second loss: images without labels are reconstructed, too",
-            "auxiliary{}",
-            ge=0,
-            le=100,
-        ),
+        about("weight of reconstructing images without labels", "auxiliary{}", ge=0, le=100),
     ] = 0.0
     tta_shift: Annotated[
-        int,
-        about(
-            "test-time augmentation: average predictions over shifts by up to so many pixels",
-            "tta{}",
-            ge=0,
-            le=3,
-        ),
+        int, about("average predictions over shifts by up to so many pixels", "tta{}", ge=0, le=3)
     ] = 0
     skip_test: Annotated[
         bool, about("never read the test set: for runs that choose between recipes", "notest")
@@ -188,11 +165,10 @@ class AutoencoderRecipe(Recipe, frozen=True, kw_only=True, tag="autoencoder", ta
     ] = 24
     skips: Annotated[bool, about("no skip connections in the decoder", "noskips")] = True
     decoder_width: Annotated[
-        float,
-        about("the decoder's channels, as a multiple of the encoder's", "decoder{}", gt=0, le=4),
+        float, about("the decoder's channels, times the encoder's", "decoder{}", gt=0, le=4)
     ] = 0.5
     image_fraction: Annotated[
-        float, about("share of the training images that is used", "images{}", gt=0, le=1)
+        float, about("share of the training images used", "images{}", gt=0, le=1)
     ] = 1.0
 
     def implied(self) -> dict[str, str]:

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 WARM_UP = 0.1  # share of a one-cycle run in which the learning rate rises
 MUON_RATE = 25  # Muon's learning rate, as a multiple of Adam's
 MUON_MOMENTUM = 0.6
-NEWTON_SCHULZ = 3.4445, -4.7750, 2.0315  # Jordan's coefficients, and how many steps are enough
 NEWTON_SCHULZ_STEPS = 3
 
 
@@ -49,8 +48,7 @@ def train_or_resume(setup: Setup, args, train: Callable[[Run, ImageSet, Compute]
     """
     weights = ENCODER if setup.kind == "autoencoder" else ""
     with quietly(args.quiet):
-        folder = setup.folder(args.runs_dir)
-        run = Run(folder, setup, Metrics, weights=weights, overwrite=args.overwrite)
+        run = Run(setup.folder(args.runs_dir), setup, Metrics, weights, args.overwrite)
         run.tensorboard = args.tensorboard
         if run.finished:
             return run.tidy_up()
@@ -116,8 +114,7 @@ def fit(run: Run, task: Task, pictures: Callable[[], dict[str, "Figure"]]) -> li
         for leg in legs(done, recipe.epochs, recipe.validations):
             started = time.perf_counter()
             task.train()
-            losses = []
-            first = not history
+            losses, first = [], not history
             with unbiased_statistics(task.model, len(leg) * steps) if first else nullcontext():
                 for epoch in leg:
                     torch.manual_seed(derive_seed(recipe.seed, "model", epoch + 1))
@@ -141,20 +138,6 @@ def fit(run: Run, task: Task, pictures: Callable[[], dict[str, "Figure"]]) -> li
 
 
 @contextmanager
-def bn_momentum(model: nn.Module, momentum: float) -> Iterator[None]:
-    """Meanwhile, the momentum with which batch normalisation takes its running statistics."""
-    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm2d | nn.BatchNorm1d)]
-    usual = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = momentum
-    try:
-        yield
-    finally:
-        for norm, own in zip(norms, usual, strict=True):
-            norm.momentum = own
-
-
-@contextmanager
 def unbiased_statistics(model: nn.Module, steps: int) -> Iterator[None]:
     """Meanwhile, that is in a training's first steps, no running statistics of before count.
 
@@ -163,15 +146,16 @@ def unbiased_statistics(model: nn.Module, steps: int) -> Iterator[None]:
     predictions useless. As in Adam, the moving averages begin with 0 and are divided by the sum
     of their weights. After some hundred steps, all of this is below their last bit.
     """
-    norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    trained = [norm for norm in norms if norm.training]
+    norms = [m for m in model.modules() if isinstance(m, nn.BatchNorm1d | nn.BatchNorm2d)]
+    trained = [norm for norm in norms if norm.training]  # a frozen encoder's are as they shall be
     for norm in trained:
         norm.running_mean.zero_()
         norm.running_var.zero_()
     yield
     for norm in trained:
-        norm.running_mean /= 1 - (1 - norm.momentum) ** steps
-        norm.running_var /= 1 - (1 - norm.momentum) ** steps
+        weights = 1 - (1 - norm.momentum) ** steps
+        norm.running_mean /= weights
+        norm.running_var /= weights
 
 
 @torch.no_grad()
@@ -239,13 +223,13 @@ class Muon(torch.optim.Adam):
 
 def orthogonalised(matrix: Tensor) -> Tensor:
     """A matrix with the same singular vectors, and singular values near 1."""
-    a, b, c = NEWTON_SCHULZ
-    wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT
-    wide = wide / (wide.norm() + 1e-7)
+    if len(matrix) > matrix.shape[1]:
+        return orthogonalised(matrix.mT).mT
+    matrix = matrix / (matrix.norm() + 1e-7)
     for _ in range(NEWTON_SCHULZ_STEPS):
-        square = wide @ wide.mT
-        wide = a * wide + (b * square + c * square @ square) @ wide
-    return wide if matrix.shape[0] <= matrix.shape[1] else wide.mT
+        square = matrix @ matrix.mT
+        matrix = 3.4445 * matrix + (2.0315 * square @ square - 4.7750 * square) @ matrix
+    return matrix
 
 
 def make_scheduler(

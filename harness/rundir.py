@@ -89,7 +89,6 @@ class Run:
         folder: Path,
         setup: Struct,
         metrics: type[Struct],
-        *,
         weights: str = "",
         overwrite: bool = False,
     ):

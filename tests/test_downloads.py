@@ -200,7 +200,13 @@ def test_when_every_mirror_fails_one_line_says_why_and_nothing_stays(server, tmp
     line = str(error.value)
     assert line.isprintable() and len(line) < 5000
     assert all(mirror + NAME in line for mirror in mirrors)
-    for reason in ("Forbidden", "timed out", "other checksum", "not public", "10,000,000,000,000 bytes"):
+    for reason in (
+        "Forbidden",
+        "timed out",
+        "other checksum",
+        "not public",
+        "10,000,000,000,000 bytes",
+    ):
         assert reason in line
     assert os.listdir(tmp_path) == []
 
