@@ -17,9 +17,9 @@ TINY = ["--dataset", "digits", "--width", "0.1", "--epochs", "2"]
 
 def idx_archive(array: np.ndarray) -> bytes:
     """A gzipped IDX file of unsigned bytes, put together by hand."""
-    header = b"\x00\x00\x08" + bytes([array.ndim])
     sizes = b"".join(struct.pack(">I", size) for size in array.shape)
-    return gzip.compress(header + sizes + array.astype(np.uint8).tobytes(), mtime=0)
+    header = b"\x00\x00\x08" + bytes([array.ndim]) + sizes
+    return gzip.compress(header + array.astype(np.uint8).tobytes(), mtime=0)
 
 
 @pytest.fixture
@@ -53,36 +53,66 @@ def data_dir(tmp_path, archives):
 @pytest.fixture(scope="session")
 def autoencoder_dir(tmp_path_factory):
     """A finished pretraining run."""
-    return only_run(finished(pretrain_main(), tmp_path_factory.mktemp("autoencoder")))
+    from pretrain_autoencoder import main
+
+    return finished(main, tmp_path_factory.mktemp("autoencoder"))
 
 
 @pytest.fixture(scope="session")
 def baseline_dir(tmp_path_factory):
     """A finished baseline run."""
-    return only_run(finished(baseline_main(), tmp_path_factory.mktemp("baseline")))
-
-
-def finished(main, runs_dir):
-    main([*TINY, "--runs-dir", str(runs_dir)])
-    return runs_dir
-
-
-def pretrain_main():
-    from pretrain_autoencoder import main
-
-    return main
-
-
-def baseline_main():
     from train_baseline import main
 
-    return main
+    return finished(main, tmp_path_factory.mktemp("baseline"))
+
+
+def finished(main, runs_dir, *options):
+    """The folder of a run that ends here."""
+    main([*TINY, *options, "--runs-dir", str(runs_dir)])
+    return only_run(runs_dir)
 
 
 def only_run(runs_dir):
     """The folder of the only run below."""
     (config,) = runs_dir.glob("*/seed*/config.json")
     return config.parent
+
+
+def history_without_seconds(folder):
+    lines = (folder / "history.csv").read_text().splitlines()
+    assert lines[0].endswith(",seconds")
+    return [line.rsplit(",", 1)[0] for line in lines]
+
+
+def assert_same_results(folder, other):
+    """Two runs' folders hold the same bytes, but for times and machines, and nothing left over."""
+    assert history_without_seconds(folder) == history_without_seconds(other)
+    for path in other.iterdir():
+        if path.name not in ("history.csv", "config.json", ".lock"):
+            assert (folder / path.name).read_bytes() == path.read_bytes(), path.name
+    assert not list(folder.glob(".*.tmp"))
+    assert not (folder / "checkpoint.safetensors").exists()
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """Have a script end in Ctrl-C, in place of the `call`-th call of a function."""
+
+    def run(main, command, owner, name, call):
+        original, calls = getattr(owner, name), []
+
+        def replacement(*args, **kwargs):
+            calls.append(None)
+            if len(calls) == call:
+                raise KeyboardInterrupt
+            return original(*args, **kwargs)
+
+        with monkeypatch.context() as patch, pytest.raises(SystemExit) as exit_:
+            patch.setattr(owner, name, replacement)
+            main([str(option) for option in command])
+        assert exit_.value.code == 130
+
+    return run
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ import termios
 from pathlib import Path
 
 import pytest
-from conftest import TINY, only_run
-from test_runs import assert_same_results, interrupt
+from conftest import TINY, assert_same_results, finished
 
 import training
 from harness.progress import TIMED, Progress
@@ -43,15 +42,11 @@ def accumulated():
     ],
 )
 def test_tensorboard_has_a_resumed_run_whole(
-    main, reference, pictures, accumulated, tmp_path, monkeypatch, request
+    main, reference, pictures, accumulated, tmp_path, interrupt, request
 ):
-    command = [*TINY, "--runs-dir", str(tmp_path), "--tensorboard"]
-    with monkeypatch.context() as patch:
-        interrupt(patch, training, "train_epoch", 2)
-        with pytest.raises(SystemExit):
-            main(command)
-    main(command)
-    folder = only_run(tmp_path)
+    command = [*TINY, "--runs-dir", tmp_path, "--tensorboard"]
+    interrupt(main, command, training, "train_epoch", 2)
+    folder = finished(main, tmp_path, "--tensorboard")
     (events,) = folder.glob("events.out.tfevents.*")
     board = accumulated(folder)
     assert [event.step for event in board.Scalars("train_loss")] == [1, 2]
