@@ -46,20 +46,15 @@ def test_an_epoch_shows_each_image_once_in_an_order_that_seed_and_epoch_decide(i
     assert not torch.equal(whole_epoch(batches(images, seed=6), 1)[1], labels)
 
 
-def test_no_batch_is_of_one_image(images):
-    source = Batches(images, torch.arange(COUNT), IDENTITY, batch_size=2)
-    assert [len(y) for _, y in source.epoch(0)] == [3] + [2] * 10
-
-
-def test_the_last_batch_may_be_smaller(images):
-    source = batches(images)
-    assert [len(y) for _, y in source.epoch(0)] == [8, 8, 7]
-
-
-def test_no_batch_is_left_with_one_image(images):
-    source = batches(images[:17])
-    assert [len(y) for _, y in source.epoch(0)] == [6, 6, 5]
-    assert len(source) == 3
+@pytest.mark.parametrize(
+    ("count", "batch_size", "sizes"),
+    [(23, 8, [8, 8, 7]), (17, 8, [6, 6, 5]), (23, 2, [3] + [2] * 10)],
+)
+def test_batches_are_of_almost_one_size_and_never_of_one_image(images, count, batch_size, sizes):
+    labels = torch.arange(count)
+    source = Batches(images[:count], labels, IDENTITY, batch_size=batch_size)
+    assert [len(y) for _, y in source.epoch(0)] == sizes
+    assert len(source) == len(sizes)
 
 
 def test_normalisation_is_that_of_numpy_and_can_be_undone(images):
@@ -123,23 +118,18 @@ def corrupted(images, corruption, seed=0, hidden=24):
     return corrupt(images, corruption, hidden, torch.Generator().manual_seed(seed))
 
 
-def test_mask_hides_24_of_49_whole_patches():
+@pytest.mark.parametrize("hidden", [1, 24, 48])
+def test_mask_hides_whole_patches(hidden):
     images = torch.rand(6, 1, 28, 28) + 1
-    seen, counted = corrupted(images, "mask")
+    seen, counted = corrupted(images, "mask", hidden=hidden)
     assert torch.equal(seen[~counted], images[~counted])
     assert (seen[counted] == 0).all()
     patches = counted.view(6, 7, 4, 7, 4).permute(0, 1, 3, 2, 4).flatten(3).float().mean(-1)
     assert set(patches.unique().tolist()) == {0.0, 1.0}
-    assert patches.sum(dim=(1, 2)).tolist() == [24.0] * 6
+    assert patches.sum(dim=(1, 2)).tolist() == [hidden] * 6
     assert not torch.equal(patches[0], patches[1])
-    assert torch.equal(corrupted(images, "mask")[1], counted)
-    assert not torch.equal(corrupted(images, "mask", seed=1)[1], counted)
-
-
-@pytest.mark.parametrize("hidden", [1, 12, 48])
-def test_another_number_of_patches_can_be_hidden(hidden):
-    _, counted = corrupted(torch.rand(3, 1, 28, 28), "mask", hidden=hidden)
-    assert counted.sum(dim=(1, 2, 3)).tolist() == [16 * hidden] * 3
+    assert torch.equal(corrupted(images, "mask", hidden=hidden)[1], counted)
+    assert not torch.equal(corrupted(images, "mask", seed=1, hidden=hidden)[1], counted)
 
 
 def test_no_corruption_is_the_identity():

@@ -105,14 +105,6 @@ def test_a_file_larger_than_any_of_ours_is_not_read(tmp_path):
 
 @pytest.mark.parametrize("name", ["config.json", "metrics.json"])
 @in_one_folder
-@given(value=json_values)
-def test_any_json_is_read_or_refused(tmp_path, name, value):
-    (tmp_path / name).write_text(json.dumps(value))
-    read_or_refuse(READERS[name], tmp_path / name)
-
-
-@pytest.mark.parametrize("name", ["config.json", "metrics.json"])
-@in_one_folder
 @given(data=st.data())
 def test_a_json_file_with_one_other_value_is_read_or_refused(baseline_dir, tmp_path, name, data):
     content = json.loads((baseline_dir / name).read_text())
@@ -129,11 +121,11 @@ def test_a_json_file_with_one_other_value_is_read_or_refused(baseline_dir, tmp_p
     read_or_refuse(READERS[name], tmp_path / name)
 
 
-@pytest.mark.parametrize("name", ["predictions.npz", "model.safetensors"])
+@pytest.mark.parametrize("name", READERS)
 @in_one_folder
-@given(data=st.binary(max_size=200))
-def test_any_bytes_are_read_or_refused(tmp_path, name, data):
-    (tmp_path / name).write_bytes(data)
+@given(content=st.binary(max_size=200) | json_values.map(json.dumps).map(str.encode))
+def test_any_bytes_are_read_or_refused(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
     read_or_refuse(READERS[name], tmp_path / name)
 
 
@@ -193,56 +185,55 @@ def altered(folder, name, kind, tmp_path, change):
     return path
 
 
-@pytest.mark.parametrize("value", [torch.nan, torch.inf])
-def test_weights_that_are_not_finite_are_refused(baseline_dir, tmp_path, value):
-    def change(tensors, card):
-        tensors["encoder.stage1.0.weight"][0] = value
-
-    path = altered(baseline_dir, "model.safetensors", ModelCard, tmp_path, change)
-    assert "not finite" in refused(model_of, path)
-
-
-def test_a_negative_variance_is_refused(autoencoder_dir, tmp_path):
-    def change(tensors, card):
-        tensors["stage1.1.running_var"][0] = -1
-
-    path = altered(autoencoder_dir, "encoder.safetensors", EncoderCard, tmp_path, change)
-    assert "negative variance" in refused(read_encoder, path)
+def put(name, value):
+    return lambda tensors, card: tensors[name].view(-1)[:1].fill_(value)
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "said"),
     [
-        lambda tensors, card: tensors.pop("classifier.4.weight"),
-        lambda tensors, card: tensors.update(more=torch.zeros(3)),
-        lambda tensors, card: tensors.update({"classifier.4.bias": torch.zeros(11)}),
-        lambda tensors, card: tensors.update({"classifier.4.bias": torch.zeros(10).double()}),
-        lambda tensors, card: card["recipe"].update(width=4.0),
-        lambda tensors, card: card.update(classes=card["classes"][:9]),
-        lambda tensors, card: card.update(classes=[str(k) for k in range(1000)]),
+        (put("encoder.stage1.0.weight", torch.nan), "not finite"),
+        (put("encoder.stage1.0.weight", torch.inf), "not finite"),
+        (put("encoder.stage1.1.running_var", -1), "negative variance"),
+        # Before anything of the stated size is allocated.
+        (lambda tensors, card: tensors.pop("classifier.4.weight"), "does not fit"),
+        (lambda tensors, card: tensors.update(more=torch.zeros(3)), "does not fit"),
+        (
+            lambda tensors, card: tensors.update({"classifier.4.bias": torch.zeros(11)}),
+            "does not fit",
+        ),
+        (
+            lambda tensors, card: tensors.update({"classifier.4.bias": torch.zeros(10).double()}),
+            "does not fit",
+        ),
+        (lambda tensors, card: card["recipe"].update(width=4.0), "does not fit"),
+        (lambda tensors, card: card.update(classes=card["classes"][:9]), "does not fit"),
+        (lambda tensors, card: card.update(classes=[str(k) for k in range(1000)]), "does not fit"),
     ],
 )
-def test_a_model_whose_parts_do_not_fit_is_refused(baseline_dir, tmp_path, change):
-    """Before anything of the stated size is allocated."""
-    path = altered(baseline_dir, "model.safetensors", ModelCard, tmp_path, change)
-    assert "does not fit" in refused(model_of, path)
+def test_a_model_that_no_training_leaves_is_refused(baseline_dir, tmp_path, change, said):
+    """Its digest fits, as a stranger's would."""
+    tensors, card = load_weights(baseline_dir / "model.safetensors", ModelCard, "")
+    card = msgspec.to_builtins(card)
+    change(tensors, card)
+    save_weights(tmp_path / "model.safetensors", tensors, msgspec.convert(card, ModelCard))
+    assert said in refused(model_of, tmp_path / "model.safetensors")
 
 
 @pytest.mark.parametrize("value", ["../../../x", "a/b", "x;rm", "\n", "mask\u001b[2J"])
-def test_a_name_in_an_encoder_decides_no_path(autoencoder_dir, tmp_path, value):
+def test_a_name_in_an_encoder_decides_no_path(autoencoder_dir, value):
     """Every word that a run's name can have is made here: no other is taken from a file."""
     card = load_weights(autoencoder_dir / "encoder.safetensors", EncoderCard, "")[1]
     content = msgspec.to_builtins(card)
-    for field in ("corruption", "target", "schedule", "flip", "dataset"):
+    for field in ("corruption", "target", "schedule", "flip", "dataset", "optimizer"):
         changed = content | {"recipe": content["recipe"] | {field: value}}
         with pytest.raises(msgspec.ValidationError):
             msgspec.convert(changed, EncoderCard)
 
 
 def test_an_encoder_of_a_pickle_is_refused(tmp_path):
-    path = tmp_path / "encoder.safetensors"
-    torch.save({"kind": "encoder"}, path)
-    refused(read_encoder, path)
+    torch.save({"kind": "encoder"}, tmp_path / "encoder.safetensors")
+    refused(read_encoder, tmp_path / "encoder.safetensors")
 
 
 def test_tensors_survive_their_file(tmp_path):

@@ -73,21 +73,15 @@ def train_a_step(model, images):
     optimizer.step()
 
 
-def test_a_frozen_encoder_keeps_weights_and_statistics():
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_frozen_encoder_keeps_weights_and_statistics(frozen):
     model = AlexNet(0.1)
-    model.freeze_encoder()
+    if frozen:
+        model.freeze_encoder()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     train_a_step(model, torch.randn(8, 1, 28, 28))
     changed = {name for name, value in model.state_dict().items() if (value != before[name]).any()}
-    assert changed
-    assert all(name.startswith("classifier") for name in changed)
-
-
-def test_an_unfrozen_encoder_learns():
-    model = AlexNet(0.1)
-    before = model.encoder.stage1[0].weight.clone()
-    train_a_step(model, torch.randn(8, 1, 28, 28))
-    assert not torch.equal(before, model.encoder.stage1[0].weight)
+    assert changed == {n for n in before if n.startswith("classifier") or not frozen}
 
 
 def outputs_and_gradients(model, images, compute):
