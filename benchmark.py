@@ -2,193 +2,119 @@
 """How fast this project trains: images per second beside other loops, and time to accuracy."""
 
 from pathlib import Path
+from typing import Annotated
 
-from msgspec import structs
+from msgspec import Struct, structs, to_builtins
 
-from benchmarks.measured import (
-    FILE,
-    TOO_SLOW,
-    Card,
-    Growth,
-    Measured,
-    Race,
-    Throughput,
-    TimeToAccuracy,
-    Turns,
-    read_measured,
-)
-from harness.errors import exit_cleanly
+from harness.errors import UserError, exit_cleanly
 from harness.files import write_json
-from harness.options import Parser, add_options, option_name, take
+from harness.options import Parser, about, add_options, option_name, take
 from recipes import AutoencoderRecipe, ClassifierRecipe, Files, Machine, Recipe
+from report.measured import FILE, TOO_SLOW, Measured, Part, read_measured
 
 EXAMPLES = """\
   python benchmark.py                      images per second, of all training loops
-  python benchmark.py --time-to-accuracy   seconds to 90, 91.2, 92 and 93 %; resumes
-  python benchmark.py --variants           other ways to train, tried for speed; resumes
-  python benchmark.py --growth --rounds 3  seconds and memory against width, batch size, threads
+  python benchmark.py --time-to-accuracy   seconds to 90, 91.2, 92, 93 and 94 %; resumes
   python benchmark.py --check --rounds 3   does our loop waste time? changes no file"""
-NOT_MEASURED = ("data_dir", "runs_dir", "overwrite")  # options that change no figure
+NOT_MEASURED = ("data_dir", "results_dir", "overwrite")  # options that change no figure
+
+
+class Measurement(Struct, frozen=True, kw_only=True):
+    """measurement"""
+
+    time_to_accuracy: Annotated[bool, about("measure this, not images per second")] = False
+    check: Annotated[
+        bool, about(f"measure only our loop; exit code {TOO_SLOW}: slower than it may be")
+    ] = False
+    rounds: Annotated[
+        int, about("turns that each loop takes, after one to warm up", ge=1, le=1000)
+    ] = 7
+    steps: Annotated[int, about("training steps timed in a turn", ge=1, le=1000)] = 10
+    seeds: Annotated[
+        int, about("trainings to an accuracy of each kind, from --seed on", ge=1, le=100)
+    ] = 5
+    results_dir: Annotated[str, about(f"what is measured is kept there, in {FILE}")] = "results"
+    overwrite: Annotated[bool, about("measure the time to accuracy afresh")] = False
 
 
 def parse_args(argv=None):
-    parser = Parser(__doc__, EXAMPLES)
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument(
-        "--time-to-accuracy", action="store_true", help="measure this, not images per second"
-    )
-    what.add_argument(
-        "--variants",
-        action="store_true",
-        help="measure accuracy and seconds of ways to be faster that were tried",
-    )
-    what.add_argument(
-        "--growth",
-        action="store_true",
-        help="measure how seconds and memory grow with width, batch size, images, threads, runs",
-    )
-    what.add_argument(
-        "--graphics-card",
-        action="store_true",
-        help="measure epochs on a graphics card, alone and several at a time; do bits repeat?",
-    )
-    what.add_argument(
-        "--check",
-        action="store_true",
-        help=f"measure only our loop and its parts; exit code {TOO_SLOW}: slower than it may be",
-    )
-    add_options(parser, Turns)
-    add_options(parser, Race)
+    parser = Parser(__doc__, EXAMPLES, Measurement, Machine)
     add_options(parser, Recipe, "width", "batch_size", "dataset", "seed")
-    add_options(parser, Files, "data_dir", "runs_dir", "overwrite")
-    add_options(parser, Machine)
-    return parser.parse_args(argv)
+    add_options(parser, Files, "data_dir")
+    args = parser.parse_args(argv)
+    if args.time_to_accuracy and args.check:
+        parser.error("--check and --time-to-accuracy are two measurements")
+    return args
 
 
 @exit_cleanly
 def main(argv=None) -> None:
     args = parse_args(argv)
     # Imported only now, so that --help and a mistyped option are answered at once.
+    from benchmarks.measurement import measure, slow_parts
     from harness.compute import set_up_compute
 
     compute = set_up_compute(**structs.asdict(take(args, Machine)))
-    if args.check:
-        check(args, compute)
-    elif args.time_to_accuracy:
-        measure_time_to_accuracy(args, compute)
-    elif args.variants:
-        measure_variants(args, compute)
-    elif args.growth:
-        measure_growth(args, compute)
-    elif args.graphics_card:
-        measure_card(args, compute)
+    print(f"on {compute}", flush=True)
+    kinds = {"classifier": ClassifierRecipe, "autoencoder": AutoencoderRecipe}
+    recipes = {name: take(args, kind) for name, kind in kinds.items()}
+    given = (recipes, args.data_dir, args.rounds, args.steps, compute)
+    if args.time_to_accuracy:
+        measure_time_to_accuracy(args, recipes["classifier"], compute)
+    elif args.check:
+        slow = slow_parts(*given)
+        print("\n".join(slow))
+        raise SystemExit(TOO_SLOW if slow else 0)
     else:
-        measure_throughput(args, compute)
+        facts, rows = measure(*given)
+        keep(args, throughput=part(args, compute, facts, rows))
 
 
-def measure_throughput(args, compute) -> None:
-    from benchmarks.measurement import measure
-    from benchmarks.peers import LIBRARIES, installed_libraries
+def measure_time_to_accuracy(args, recipe: ClassifierRecipe, compute) -> None:
+    """Race the trainings that are not in the file yet; it is written after each.
 
-    print(f"{args.rounds} rounds on {compute}, after one that warms up", flush=True)
-    absent = [name for name in LIBRARIES if name not in installed_libraries()]
-    if absent:
-        print(f"not installed: {', '.join(absent)} (requirements-bench.txt)", flush=True)
-    throughput = measure(recipes(args), args.data_dir, take(args, Turns), compute, command(args))
-    show(keep(args, throughput=throughput), "loops", "parts")
+    Raises:
+        UserError: those in the file are of another recipe, data set or machine.
+    """
+    from benchmarks.accuracy import GOALS, KEYS, race, trainings
+    from data import load_dataset, split
+    from harness.rundir import alike
 
-
-def measure_time_to_accuracy(args, compute) -> None:
-    from benchmarks.accuracy import race, racers
-
-    measure_trainings(args, compute, "time_to_accuracy", racers(compute), race)
-
-
-def measure_variants(args, compute) -> None:
-    from benchmarks.variants import contenders, race
-
-    measure_trainings(args, compute, "variants", contenders(), race)
-
-
-def measure_trainings(args, compute, name: str, contenders: dict, race) -> None:
-    """Keep and show what `race` finds of the contenders, as the file's part of that name."""
-    from benchmarks import accuracy
-    from data import load_dataset
-
-    recipe = take(args, ClassifierRecipe)
     dataset = load_dataset(recipe.dataset, args.data_dir)
-    part = accuracy.start(recipe, dataset, compute, command(args))
-    before = read_measured(file_of(args))
-    if before and not args.overwrite:
-        part = accuracy.resume(getattr(before, name), part)
-    plan = accuracy.missing(part, accuracy.entries(args.seed, args.seeds, contenders))
-    print(f"{len(plan)} trainings on {compute}; what is measured is kept after each", flush=True)
-    for grown in race(part, plan, args.data_dir, compute):
-        keep(args, **{name: grown})
-    show(read_measured(file_of(args)), name)
+    facts = {"goals": GOALS, "recipe": to_builtins(recipe), "data": dataset.digest}
+    facts["valid_images"] = len(split(dataset, recipe.seed)[1])
+    fresh = part(args, compute, facts, [])
+    before = (read_measured(args.results_dir) or Measured()).time_to_accuracy
+    if before is None or args.overwrite:
+        before = fresh
+    if before.facts != facts or not alike(before.environment, fresh.environment):
+        raise UserError(
+            "what is there was measured with another recipe, data set or machine: use --overwrite "
+            "to measure it anew"
+        )
+    rows = list(before.rows)
+    done = {tuple(row[key] for key in KEYS) for row in rows}
+    plan = [one for one in trainings(args.seed, args.seeds) if one not in done]
+    print(f"{len(plan)} trainings; what is measured is kept after each", flush=True)
+    for row in race(plan, recipe, dataset, args.data_dir, compute):
+        rows.append(row)
+        keep(args, time_to_accuracy=structs.replace(fresh, rows=rows))
 
 
-def measure_growth(args, compute) -> None:
-    from benchmarks.growth import measure_growth
-
-    measure_part(args, compute, "growth", measure_growth)
-
-
-def measure_card(args, compute) -> None:
-    from benchmarks.card import measure_card
-
-    measure_part(args, compute, "card", measure_card)
+def part(args, compute, facts: dict, rows: list[dict]) -> Part:
+    environment = compute.environment()
+    return Part(command=command(args), environment=environment, facts=facts, rows=rows)
 
 
-def measure_part(args, compute, part: str, measure) -> None:
-    """Keep and show what `measure` finds, as the file's part and the page's block of that name."""
-    machine, turns = take(args, Machine), take(args, Turns)
-    found = measure(recipes(args), machine, turns, args.data_dir, compute, command(args))
-    show(keep(args, **{part: found}), part)
-
-
-def check(args, compute) -> None:
-    """Exit with TOO_SLOW where our loop is slower than it may be."""
-    from benchmarks.measurement import slow_parts
-
-    slow = slow_parts(recipes(args), args.data_dir, take(args, Turns), compute)
-    for line in slow:
-        print(line)
-    if slow:
-        raise SystemExit(TOO_SLOW)
-
-
-def recipes(args) -> dict[str, Recipe]:
-    """The two models that are trained, at their defaults but for what the user chose."""
-    return {
-        "classifier": take(args, ClassifierRecipe),
-        "autoencoder": take(args, AutoencoderRecipe),
-    }
-
-
-def file_of(args) -> Path:
-    return Path(args.runs_dir) / FILE
-
-
-def keep(args, **parts: Throughput | TimeToAccuracy | Growth | Card) -> Measured:
+def keep(args, **parts: Part) -> None:
     """Write the parts, and leave the file's other parts as they are."""
-    measured = structs.replace(read_measured(file_of(args)) or Measured(), **parts)
-    write_json(file_of(args), measured)
-    return measured
-
-
-def show(measured: Measured, *blocks: str) -> None:
-    """Print parts of the page, which `plot.py` writes whole."""
-    from benchmarks.page import page_blocks
-
-    found = page_blocks(measured)
-    print(*(f"\n{found[name]}" for name in blocks), sep="\n")
+    before = read_measured(args.results_dir) or Measured()
+    write_json(Path(args.results_dir) / FILE, structs.replace(before, **parts))
 
 
 def command(args) -> str:
     """What to type for the same measurement: the options that differ from their defaults."""
-    words = ["python", Path(__file__).name]
-    defaults = vars(parse_args([]))
+    words, defaults = ["python", Path(__file__).name], vars(parse_args([]))
     for name, value in vars(args).items():
         if name not in NOT_MEASURED and value != defaults[name]:
             words += [option_name(name), *([] if value is True else [str(value)])]

@@ -290,7 +290,8 @@ def save(run: Run, task: Classification, metrics: Metrics) -> None:
         temperature=metrics.temperature,
         test_accuracy=metrics.test.accuracy if metrics.test else None,
     )
-    save_weights(run.folder / MODEL, task.model.state_dict(), card)
+    typical = Typical.of(task).state_dict(prefix="typical.")
+    save_weights(run.folder / MODEL, task.model.state_dict() | typical, card)
     run.finish(metrics)
 
 
@@ -310,6 +311,46 @@ def pictures(task: Classification, classes: list[str]) -> dict[str, "Figure"]:
     return {"confusion": confusion, "predicted class, probability; true class": examples}
 
 
+class Typical(nn.Module):
+    """How far images are from those that a classifier was trained for.
+
+    The Mahalanobis distance of the last hidden layer's features to the nearest class mean (Lee et
+    al. 2018, arXiv:1807.03888); 95 % of validation images are within `limit`.
+    """
+
+    def __init__(self, features: int, num_classes: int):
+        super().__init__()
+        self.register_buffer("means", torch.zeros(num_classes, features))
+        self.register_buffer("precision", torch.zeros(features, features))
+        self.register_buffer("limit", torch.zeros(()))
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, task: Classification) -> "Typical":
+        """Means and covariance of half of a trained task's validation images, limit of the rest."""
+        from sklearn.covariance import ledoit_wolf
+
+        model = task.model.eval()
+        hidden = torch.cat(
+            [model.hidden(x).float().cpu() for x, _ in task.valid_batches.in_order()]
+        )
+        labels = task.valid_batches.labels.cpu()
+        typical = cls(hidden.shape[1], model.classifier[-1].out_features)
+        fitted, held = hidden[::2], hidden[1::2]  # far more would be within a limit of its own fit
+        for label in labels[::2].unique():
+            typical.means[label] = fitted[labels[::2] == label].mean(dim=0)
+        residuals = (fitted - typical.means[labels[::2]]).double().numpy()
+        covariance, _ = ledoit_wolf(residuals, assume_centered=True)
+        typical.precision.copy_(torch.from_numpy(covariance).inverse())
+        typical.limit.copy_(typical(held).quantile(0.95))
+        return typical
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Features (n, features) to squared distances (n,)."""
+        offsets = hidden[:, None] - self.means
+        return torch.einsum("ncd,de,nce->nc", offsets, self.precision, offsets).amin(dim=1)
+
+
 class TrainedModel:
     """A trained classifier from its file, ready to predict.
 
@@ -323,7 +364,12 @@ class TrainedModel:
         card = self.card
         with torch.device("meta"):
             model = AlexNet(card.recipe.width, len(card.classes))
+        known = {n[8:]: tensors.pop(n) for n in [*tensors] if n.startswith("typical.")}
         fill(model, tensors, path)
+        self.typical = None  # in files from before it was kept
+        if known:
+            self.typical = Typical(model.classifier[-1].in_features, len(card.classes))
+            fill(self.typical, known, path)
         self.classes = card.classes
         self.predict = Predictor(
             compute.place(model),
@@ -332,3 +378,11 @@ class TrainedModel:
             compute,
             card.temperature,
         )
+
+    @torch.inference_mode()
+    def is_like_training(self, images: Tensor) -> list[bool | None]:
+        """Whether each uint8 image (n, 28, 28) is like the ones it was trained for, if known."""
+        if self.typical is None:
+            return [None] * len(images)
+        hidden = [self.predict.model.hidden(self.predict.normalise(x)) for x in images.split(1000)]
+        return (self.typical(torch.cat(hidden)) <= self.typical.limit).tolist()

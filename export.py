@@ -6,8 +6,16 @@ class names and recipe in the metadata. ONNX runs in browsers, on phones and in 
 the format of torch.export. Each file is held against the model itself before it is written.
 """
 
-from harness.errors import exit_cleanly
-from harness.files import shown
+import importlib
+import io
+import json
+import warnings
+from itertools import product
+
+import msgspec
+
+from harness.errors import UserError, exit_cleanly
+from harness.files import shown, write_atomically
 from harness.options import Parser
 from recipes import DEFAULT_MODEL
 
@@ -15,42 +23,161 @@ EXAMPLES = """\
   python export.py
   python export.py --model runs/pretrained/seed0/model.safetensors --output pretrained.onnx
   python export.py --format pt2"""
+SIZE = 28  # pixels a side
+OPSET = 18  # of ONNX: what torch.onnx writes without converting; onnxruntime reads it since 2023
+INPUT, OUTPUT = "pixels", "probabilities"
+TOLERANCE = 1e-4  # between two ways of computing one probability in float32
+BATCHES = (1, 7)  # sizes that are tried: the graph must not remember the one it was made with
 
 
 def parse_args(argv=None):
     parser = Parser(__doc__, EXAMPLES)
-    parser.add_argument(
-        "--model",
-        default=DEFAULT_MODEL,
-        metavar="FILE",
-        help="trained weights (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--output", metavar="FILE", help="what is written (default: model.onnx or model.pt2)"
-    )
-    parser.add_argument("--format", choices=("onnx", "pt2"), default="onnx", help="(default: onnx)")
+    default = {"default": DEFAULT_MODEL, "help": "trained weights (default: %(default)s)"}
+    parser.add_argument("--model", metavar="FILE", **default)
+    parser.add_argument("--output", metavar="FILE", help="(default: model.onnx or model.pt2)")
+    parser.add_argument("--format", choices=[*FORMATS], default="onnx", help="(default: onnx)")
     return parser.parse_args(argv)
 
 
 @exit_cleanly
 def main(argv=None) -> None:
     args = parse_args(argv)
-    # Imported only now, so that --help and a mistyped option are answered at once.
+    # Imported only now and below, so that --help and a mistyped option are answered at once.
     import torch
 
     from classification import TrainedModel
-    from exports.formats import FORMATS
     from harness.compute import Compute
 
     # Plain float32 on the CPU: what the file is compared with must not depend on the machine.
     compute = Compute(torch.device("cpu"), "fp32", torch.contiguous_format, compile=False)
     trained = TrainedModel(args.model, compute)
     output = args.output or f"model.{args.format}"
-    difference = FORMATS[args.format](trained, output)
+    content, exported = FORMATS[args.format](trained)
+    difference = largest_difference(trained, exported)
+    write_atomically(output, content)
     print(
         f"wrote {shown(output)}: uint8 pixels (N, 28, 28) to probabilities "
         f"(N, {len(trained.classes)}), at most {difference:.1g} away from the model's own"
     )
+
+
+def traced(trained):
+    """A `torch.export.ExportedProgram`, for any number of images, and what says so.
+
+    It takes uint8 (N, 28, 28), light on black as in Fashion-MNIST, to float32 (N, classes): a
+    `classification.TrainedModel` with its test-time views and temperature inside.
+    """
+    import torch
+
+    example, any_number = (
+        torch.zeros(2, SIZE, SIZE, dtype=torch.uint8),
+        torch.export.Dim("N", min=1),
+    )
+    shapes = ({0: any_number},)
+    return torch.export.export(network(trained.predict), (example,), dynamic_shapes=shapes), shapes
+
+
+def network(predictor):
+    """A `classification.Predictor` as one `torch.nn.Module`."""
+    import torch
+    from torch.nn import functional as F
+
+    from classification import tempered
+
+    shift, temperature = predictor.recipe.tta_shift, predictor.temperature
+
+    class PixelsToProbabilities(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = predictor.model
+
+        def forward(self, pixels):
+            padded = F.pad(pixels, (shift,) * 4) if shift else pixels
+            corners = product(range(2 * shift + 1), repeat=2)
+            views = [padded[:, row : row + SIZE, column : column + SIZE] for row, column in corners]
+            if predictor.recipe.flip != "none":
+                views += [view.flip(-1) for view in views]
+            shares = [self.model(predictor.normalise(view)).softmax(dim=1) for view in views]
+            averaged = torch.stack(shares).mean(dim=0)
+            return averaged if temperature == 1 else tempered(averaged, temperature)
+
+    return PixelsToProbabilities().eval()
+
+
+def as_onnx(trained):
+    """An ONNX file's bytes, and how onnxruntime computes the probabilities from it.
+
+    Raises:
+        UserError: a package is missing.
+    """
+    import torch
+
+    onnxruntime = needed("onnxruntime")
+    for name in ("onnx", "onnxscript"):  # which torch.onnx uses
+        needed(name)
+    graph, shapes = traced(trained)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about the exporter's own innards
+        names = {"input_names": [INPUT], "output_names": [OUTPUT]}
+        options = {"dynamo": True, "opset_version": OPSET, "verbose": False}
+        program = torch.onnx.export(graph, dynamic_shapes=shapes, **names, **options)
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.clear()  # where in this machine's files each step was written
+    program.model.metadata_props.update(metadata(trained))
+    content = program.model_proto.SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return content, lambda x: torch.from_numpy(session.run(None, {INPUT: x.numpy()})[0])
+
+
+def as_pt2(trained):
+    """A file's bytes for `torch.export.load`, and the module that this gives."""
+    import torch
+
+    (program, _), buffer = traced(trained), io.BytesIO()
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)
+    torch.export.save(program, buffer, extra_files=metadata(trained))
+    content = buffer.getvalue()
+    return content, torch.export.load(io.BytesIO(content)).module()
+
+
+FORMATS = {"onnx": as_onnx, "pt2": as_pt2}
+
+
+def metadata(trained) -> dict[str, str]:
+    """The class names as a JSON list, and the model's whole card: recipe, encoder, calibration."""
+    card = msgspec.json.encode(trained.card).decode()
+    return {"classes": json.dumps(trained.classes), "card": card}
+
+
+def largest_difference(trained, exported) -> float:
+    """Between the exported classifier's probabilities and the original's, on made-up images.
+
+    Raises:
+        UserError: it is more than rounding explains.
+    """
+    import torch
+
+    rng = torch.Generator().manual_seed(0)
+    trials = [torch.randint(256, (n, SIZE, SIZE), generator=rng).byte() for n in BATCHES]
+    with torch.inference_mode():
+        gaps = [(exported(x) - trained.predict(x)).abs().max().item() for x in trials]
+    if not max(gaps) < TOLERANCE:
+        raise UserError(
+            f"what was exported gives probabilities that are {max(gaps):.2g} away from the "
+            "model's: not written; requirements-export.txt names versions that are known to work"
+        )
+    return max(gaps)
+
+
+def needed(package: str):
+    """The optional package, or one line that says how to get it."""
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise UserError(
+            f"ONNX needs {package}: pip install -r requirements-export.txt (or --format pt2)"
+        ) from error
 
 
 if __name__ == "__main__":

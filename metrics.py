@@ -4,8 +4,7 @@ Scores are plain arrays. A pair is one seed run with both recipes, a difference 
 treatment less baseline, and accuracies are shares in 0..1, so a margin of 0.0025 is 0.25 points.
 """
 
-from collections.abc import Hashable, Mapping
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
@@ -23,8 +22,7 @@ RANDOM_PATTERNS = 99_999  # tried beside the observed one where there are more p
 Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0)]
 Loss = Annotated[float, Meta(ge=0)]
-Verdict = Literal["helps", "harms", "equivalent within the margin", "undecided"]
-Key = TypeVar("Key", bound=Hashable)
+Verdict = Literal["helps", "harms", "equivalent", "undecided"]
 
 
 # ------------------------------------------------------------------ one run: its metrics.json
@@ -229,21 +227,6 @@ def _correct_difference(correct_baseline: ArrayLike, correct_treatment: ArrayLik
 # ------------------------------------------------------------------ over seeds
 
 
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """Mean, sample standard deviation (None for one value) and number of values."""
-
-    mean: float
-    std: float | None
-    n: int
-
-
-def summary(values: ArrayLike) -> Summary:
-    """Describe the scores of one recipe's seeds, (n,)."""
-    values = _finite(values)
-    std = float(values.std(ddof=1)) if len(values) > 1 else None
-    return Summary(mean=float(values.mean()), std=std, n=len(values))
-
-
 class Difference(msgspec.Struct, frozen=True, kw_only=True):
     """Mean difference over `n` pairs, its 95 % interval (None for one pair), and p."""
 
@@ -363,54 +346,28 @@ def holm(p_values: ArrayLike) -> list[float]:
     return np.minimum(corrected, 1).tolist()
 
 
-def verdict(difference: Difference, corrected_p: float, corrected_equivalence_p: float) -> Verdict:
+def verdict(
+    n: int, low: float, high: float, corrected_p: float, corrected_equivalence_p: float
+) -> Verdict:
     """What may be said of one comparison, both p values being corrected for its family.
 
     Equivalence comes first: a difference may be clear and yet too small to matter, and the margin
     is what says so. "Helps" and "harms" ask that the t interval agrees with the sign-flip test;
     they speak of the direction, and the difference may turn out smaller than the margin.
-    """
-    if difference.n < MIN_PAIRS:
-        return "undecided"
-    if corrected_equivalence_p < SIGNIFICANCE:
-        return "equivalent within the margin"
-    if corrected_p < SIGNIFICANCE and difference.low > 0:
-        return "helps"
-    if corrected_p < SIGNIFICANCE and difference.high < 0:
-        return "harms"
-    return "undecided"
-
-
-class Judged(msgspec.Struct, frozen=True, kw_only=True):
-    """One comparison of a family; both p values are corrected, `difference.p` is not."""
-
-    difference: Difference
-    p: float
-    equivalence_p: float
-    verdict: Verdict
-
-
-def verdicts(
-    family: Mapping[Key, tuple[ArrayLike, ArrayLike]], margin: float = MARGIN
-) -> dict[Key, Judged]:
-    """Judge the comparisons of one family together, in their order.
-
-    Holm's correction holds each of the two questions, is there a difference and is it within the
-    margin, to 5 % over the whole family. A family is what the protocol names, not what came out.
 
     Args:
-        family: for each comparison, the scores (n,) of baseline and treatment, paired by seed.
-
-    Raises:
-        ValueError: as `paired_difference` and `equivalence_p`.
+        n: pairs; fewer than `MIN_PAIRS` decide nothing.
+        low, high: the difference's 95 % interval.
     """
-    differences = {key: paired_difference(*pairs) for key, pairs in family.items()}
-    corrected = holm([difference.p for difference in differences.values()])
-    within = holm([equivalence_p(_differences(*pairs), margin) for pairs in family.values()])
-    return {
-        key: Judged(difference=found, p=p, equivalence_p=q, verdict=verdict(found, p, q))
-        for (key, found), p, q in zip(differences.items(), corrected, within, strict=True)
-    }
+    if n < MIN_PAIRS:
+        return "undecided"
+    if corrected_equivalence_p < SIGNIFICANCE:
+        return "equivalent"
+    if corrected_p < SIGNIFICANCE and low > 0:
+        return "helps"
+    if corrected_p < SIGNIFICANCE and high < 0:
+        return "harms"
+    return "undecided"
 
 
 def bootstrap_seeds_and_images(

@@ -85,6 +85,10 @@ class AlexNet(nn.Module):
         """(N, 1, 28, 28) normalised images to logits (N, num_classes)."""
         return self.classifier(self.encoder(images)[-1])
 
+    def hidden(self, images: Tensor) -> Tensor:
+        """The last hidden layer's features, (N, hidden units)."""
+        return self.classifier[:-1](self.encoder(images)[-1])
+
     def freeze_encoder(self) -> None:
         """Keep the encoder's weights and its normalisation statistics as they are."""
         self.encoder_is_frozen = True

@@ -1,9 +1,9 @@
 # PYTHON_ARGCOMPLETE_OK
 """Say what trained models see in pictures: files, folders, patterns, or - for standard input.
 
-One item a picture, on an even or a transparent background. It is prepared as Fashion-MNIST was
-made: trimmed to the item, light on black, 28 x 28. A picture in which nothing stands out is named,
-not guessed at.
+One item a picture, on any background. It is cut out and prepared as Fashion-MNIST was made: trimmed
+to the item, light on black, 28 x 28. A class is marked unsure ("?") where the item is hard to tell
+from its ground, or is not like anything the model was trained on.
 """
 
 import sys
@@ -15,13 +15,12 @@ from harness.files import shown
 from harness.options import Parser
 from recipes import DEFAULT_MODEL
 
-BAR_FROM = 20  # pictures; fewer are done before a bar could be read
 EXAMPLES = """\
   python predict.py photo.jpg holiday/ '*.png'
   python predict.py photo.jpg --save seen.png
   python predict.py holiday/ --csv --top 1 > holiday.csv
   python predict.py photo.jpg --model runs/baseline/seed0/model.safetensors \\
-      --model runs/pretrained/seed0/model.safetensors"""
+      --model results/weights/pretrained-seed0.safetensors"""
 
 
 def parse_args(argv=None):
@@ -33,14 +32,8 @@ def parse_args(argv=None):
         metavar="FILE",
         help=f"trained weights; several are shown side by side (default: {DEFAULT_MODEL})",
     )
-    parser.add_argument(
-        "--top",
-        type=int,
-        choices=range(1, 11),
-        default=3,
-        metavar="1..10",
-        help="classes shown (default: 3)",
-    )
+    top = {"choices": range(1, 11), "default": 3, "metavar": "1..10"}
+    parser.add_argument("--top", type=int, help="classes shown (default: 3)", **top)
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print JSON")
     output.add_argument("--csv", action="store_true", help="print CSV, a line a class")
@@ -89,16 +82,15 @@ def look_at(files: list[str]) -> list[Any]:
 
     from pictures.preparing import prepare
     from pictures.reading import Unusable, read_picture
-    from pictures.showing import Row, thumbnail
+    from pictures.showing import Row
 
     rows = []
-    hidden = len(files) < BAR_FROM or not sys.stderr.isatty()
-    for file in tqdm(files, unit="picture", disable=hidden, dynamic_ncols=True, leave=False):
+    for file in tqdm(files, unit="picture", disable=None, dynamic_ncols=True, leave=False):
         row = Row(file)
         try:
             picture = read_picture(file)
-            row.picture = thumbnail(picture)
-            row.seen = prepare(picture)
+            row.picture = picture
+            row.seen, row.distinct = prepare(picture)
         except Unusable as error:
             row.problem = str(error)
         rows.append(row)
@@ -106,22 +98,24 @@ def look_at(files: list[str]) -> list[Any]:
 
 
 def predict(rows: list[Any], models: list[Any], top: int) -> None:
-    """Fill in each row's likeliest classes, for each `classification.TrainedModel`."""
+    """Fill in what each `classification.TrainedModel` makes of each row."""
     import numpy as np
     import torch
+
+    from pictures.showing import NOT_DISTINCT, NOT_LIKE, Answer
 
     usable = [row for row in rows if row.seen is not None]
     if not usable:
         return
     images = torch.from_numpy(np.stack([row.seen for row in usable]))
     for model in models:
-        shares, classes = model.predict(images).topk(min(top, len(model.classes)))
-        for row, found in zip(
-            usable, zip(shares.tolist(), classes.tolist(), strict=True), strict=True
-        ):
-            row.likeliest.append(
-                [(model.classes[k], share) for share, k in zip(*found, strict=True)]
-            )
+        shares, labels = model.predict(images).topk(min(top, len(model.classes)))
+        like = model.is_like_training(images)
+        found = zip(usable, shares.tolist(), labels.tolist(), like, strict=True)
+        for row, row_shares, row_labels, known in found:
+            likeliest = [(model.classes[k], p) for k, p in zip(row_labels, row_shares, strict=True)]
+            reasons = {NOT_DISTINCT: not row.distinct, NOT_LIKE: known is False}
+            row.answers.append(Answer(likeliest, [why for why, holds in reasons.items() if holds]))
 
 
 if __name__ == "__main__":

@@ -1,72 +1,75 @@
 # PYTHON_ARGCOMPLETE_OK
-"""Compare the arms over label budgets and seeds: run by run, and only what is missing."""
+"""Train what the questions of study.toml still lack, several runs at a time; then add it up.
 
+Each run is one call of a training script's own `main`, so it resumes and refuses as that does.
+"""
+
+import importlib
+import io
 import os
 import signal
-import sys
-from contextlib import contextmanager
+import threading
+import time
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from msgspec import Meta, Struct
+from msgspec.structs import asdict
 
 from harness.errors import INTERRUPTED, UserError, exit_cleanly
-from harness.options import Parser, about, add_options, take, within
-from recipes import Files, Machine
+from harness.options import Parser, about, add_options, option_name, take, within
+from recipes import MODEL, Files, Machine, Setup
 
 EXAMPLES = """\
   python study.py --dry-run
-  python study.py --blocks primary --label-fractions 0.001 0.01 --seeds 3
+  python study.py --questions primary --label-fractions 0.001 0.01 --seeds 3
   python study.py --dataset digits"""
-CONNECTION_TIMEOUT = 10  # seconds
+SCRIPTS = {
+    "baseline": "train_baseline",
+    "autoencoder": "pretrain_autoencoder",
+    "pretrained": "train_pretrained",
+}
 BESIDE = ("classical", "probes")  # what is measured beside the runs, after them
+PROBE_BUDGETS, PROBE_SEEDS = (0.01, 1.0), 3
+TSNE = ("random", "pretrained", "trained")  # the encoders whose maps are drawn
+CONNECTION_TIMEOUT = 10  # seconds
+# PyTorch's random numbers and number of threads are the process's: one run at a time in each.
+ONE_AT_A_TIME = threading.Lock()
 
 
 class What(Struct, frozen=True, kw_only=True):
     """study"""
 
     dataset: Annotated[
-        Literal["fashion", "digits"],
-        about("images; digits are a miniature, kept in demo/runs", None),
+        Literal["fashion", "digits"], about("images; digits are a miniature, kept in demo")
     ] = "fashion"
     seeds: Annotated[
-        int | None, about("only the first so many of each cell (default: all)", None, ge=1, le=1000)
+        int | None, about("only the first so many of each question (default: all)", ge=1, le=1000)
     ] = None
-    dry_run: Annotated[bool, about("list the missing runs and stop", None)] = False
+    dry_run: Annotated[bool, about("list the missing runs and stop")] = False
 
 
 class Workers(Struct, frozen=True, kw_only=True):
     """workers"""
 
-    jobs: Annotated[
-        int | None, about("runs at a time (default: one a core)", None, ge=1, le=1024)
-    ] = None
-    threads: Annotated[int, about("CPU threads of a run", None, ge=1, le=1024)] = 1
-    backend: Annotated[
-        Literal["loky", "dask", "sequential"],
-        about(
-            "where: processes here, a Dask cluster, or one after the other in this process", None
-        ),
-    ] = "loky"
-    scheduler: Annotated[
-        str | None, about("address of the Dask cluster, for --backend dask", None)
-    ] = None
+    jobs: Annotated[int | None, about("runs at a time (default: one a core)", ge=1, le=1024)] = None
+    threads: Annotated[int, about("CPU threads of a run", ge=1, le=1024)] = 1
+    scheduler: Annotated[str | None, about("address of a Dask cluster to run on instead")] = None
 
 
 def parse_args(argv=None):
-    from studies.grid import STUDIES
-
     parser = Parser(__doc__, EXAMPLES)
     add_options(parser, What)
     group = parser.add_argument_group("parts of the study")
-    names = block_names(STUDIES["fashion"])
-    blocks = group.add_argument(
-        "--blocks",
+    questions = group.add_argument(
+        "--questions",
         nargs="+",
-        metavar="NAME",
-        help=f"only these, or the first so many, of {', '.join(names)} (default: all)",
+        metavar="ID",
+        help=f"only these of study.toml, or {' and '.join(BESIDE)} (default: all)",
     )
-    blocks.completer = lambda **_: names  # what argcomplete offers
+    questions.completer = known_ids  # what argcomplete offers
     group.add_argument(
         "--label-fractions",
         nargs="+",
@@ -81,124 +84,205 @@ def parse_args(argv=None):
     return parser.parse_args(argv)
 
 
+def known_ids(parsed_args=None, **_) -> list[str]:
+    """What --questions can name: the study's questions, and what is measured beside the runs."""
+    from report.study import read_study, study_file
+
+    study = read_study(study_file(parsed_args.dataset))
+    return [*(question.id for question in study.questions), *BESIDE]
+
+
+class Job(NamedTuple):
+    """One run to do; its setup does not know yet which weights its encoder will have."""
+
+    setup: Setup
+    runs_dir: Path
+
+    @property
+    def name(self) -> str:
+        return f"{self.setup.name}/seed{self.setup.recipe.seed}"
+
+    @property
+    def encoder(self) -> "Job | None":
+        source = self.setup.encoder
+        return source and Job(Setup(recipe=source.recipe), self.runs_dir)
+
+    @property
+    def passes(self) -> float:
+        """Its epochs, in passes over all training images."""
+        recipe = self.setup.recipe
+        return recipe.epochs * getattr(
+            recipe, "label_fraction", getattr(recipe, "image_fraction", 1)
+        )
+
+
+class Outcome(NamedTuple):
+    """How a run ended, in a line."""
+
+    job: Job
+    status: Literal["done", "skipped", "failed"]
+    line: str
+    seconds: float = 0.0  # of one core
+
+
 @exit_cleanly
 def main(argv=None) -> None:
     args = parse_args(argv)
-    from studies.grid import STUDIES
-
-    study, what, workers = STUDIES[args.dataset], take(args, What), take(args, Workers)
-    runs_dir = Path(args.runs_dir or study.runs_dir).absolute()
-    names, budgets = chosen_blocks(args.blocks, study), chosen_budgets(args.label_fractions, study)
     # Imported only now, so that --help and a mistyped option are answered at once.
     from joblib import cpu_count
 
     from harness.rundir import refuse_files
-    from report.runs import find_runs
-    from studies.jobs import Estimate, Place, dataset_of, missing
-    from studies.search import search_block
+    from report.study import read_study, study_file
+    from report.tables import Tables
 
-    def waves() -> list[list]:
-        """What is missing by now: the search continues from what has finished."""
-        runs = find_runs(runs_dir)
-        of_runs = [name for name in names if name not in BESIDE]
-        blocks = [study.block(name) or search_block(study, runs) for name in of_runs]
-        return missing(blocks, runs, runs_dir, what.seeds, budgets)
-
-    refuse_files(runs_dir)
-    workers_at_once = workers.jobs or max(1, cpu_count() // workers.threads)
-    runs = find_runs(runs_dir)
-    log = Log(runs, Estimate(runs), workers_at_once * workers.threads)
-    todo = waves()
-    log.plan(todo)
-    if beside := [name for name in BESIDE if name in names]:
-        log.say(f"not counted: {' and '.join(beside)}, measured after the runs where missing")
+    study, what, workers = (
+        read_study(study_file(args.dataset)),
+        take(args, What),
+        take(args, Workers),
+    )
+    runs_dir = Path(args.runs_dir or ("demo" if args.dataset == "digits" else Files().runs_dir))
+    refuse_files(runs_dir.absolute())
+    ids = chosen(args.questions, known_ids(args), "--questions")
+    questions = [question for question in study.questions if question.id in ids]
+    published = Tables(Path("results"))
+    # In the default folder, what is published is there.
+    done = set(published.results["name"] + "/seed" + published.results["seed"].astype(str))
+    done = done if str(runs_dir) == Files().runs_dir else set()
+    waves = missing(study, questions, runs_dir, done, args.label_fractions, what.seeds)
+    at_once = workers.jobs or max(1, cpu_count() // workers.threads)
+    log = Log(published, [job for wave in waves for job in wave], at_once * workers.threads)
     if what.dry_run:
-        return list_jobs(todo)
-    machine = Machine(device=args.device, precision=args.precision, threads=workers.threads)
-    own = os.getpid() if workers.backend == "loky" else None
-    place = Place(str(Path(args.data_dir).absolute()), machine, own)
-    dataset_of(args.dataset, place.data_dir)  # what is wrong with the images is said at once
-    with backend(workers.backend, workers.scheduler):
-        while todo:
-            run_waves(todo, place, workers_at_once, log)
-            todo = log.plan(waves())
-    images = dataset_of(args.dataset, place.data_dir)
-    measure_beside(names, study, images, place.machine, runs_dir, what.seeds, budgets)
+        print(*(job.name for wave in waves for job in wave), sep="\n")
+        return
+    place = {name: getattr(args, name) for name in ("data_dir", "device", "precision", "threads")}
+    with backend(workers.scheduler):
+        for wave in waves:
+            run_wave(wave, place, at_once, log, own=not workers.scheduler)
+    measure_beside([name for name in BESIDE if name in ids], study, args, runs_dir)
     if log.failed:
         raise UserError(f"{len(log.failed)} runs failed; the first, {log.failed[0]}")
+    publish = " --results-dir results" if str(runs_dir) == Files().runs_dir else ""
+    print(f"next: python plot.py --runs-dir {runs_dir}{publish}")
 
 
-def measure_beside(names, study, images, machine, runs_dir, seeds, budgets) -> None:
-    """Baselines without a network, and what the encoders know; only what is missing."""
-    if "classical" in names:
-        from studies.classical import run_classical
-
-        run_classical(
-            study, images, runs_dir, seeds=seeds, budgets=budgets, threads=machine.threads
-        )
-    if "probes" in names:
-        from harness.compute import set_up_compute
-        from studies.probes import BUDGETS, SEEDS, run_probes
-
-        compute = set_up_compute(machine.device, machine.precision, threads=machine.threads)
-        run_probes(
-            study,
-            images,
-            runs_dir,
-            compute,
-            seeds=min(seeds or SEEDS, SEEDS),
-            budgets=[budget for budget in BUDGETS if not budgets or budget in budgets],
-            threads=machine.threads,
-        )
+def chosen(wanted: list | None, known: list, option: str) -> list:
+    """What is wanted of what is known, in its order; all of it where nothing is said."""
+    if unknown := [each for each in wanted or () if each not in known]:
+        raise UserError(f"{option} {unknown[0]}: choose from {', '.join(map(str, known))}")
+    return [each for each in known if wanted is None or each in wanted]
 
 
-def block_names(study) -> list[str]:
-    """The parts of a study, in its order."""
-    return ["search", *(block.name for block in study.blocks), *BESIDE]
+def missing(study, questions, runs_dir: Path, done: set[str], budgets, seeds) -> list[list[Job]]:
+    """The runs to do, in two waves: encoders and what needs none, then what starts from them.
+
+    Args:
+        done: names of runs that are not missing, wherever they are.
+    """
+    known = sorted({budget for question in study.questions for budget in question.budgets})
+    budgets = chosen(budgets, known, "--label-fractions")
+    jobs: dict[str, Job] = {}
+    for question in questions:
+        for seed in question.seeds[:seeds]:
+            for arm in question.arms:
+                for budget in (budget for budget in question.budgets if budget in budgets):
+                    job = Job(study.setup(arm, budget, seed), runs_dir)
+                    finished = (job.setup.folder(runs_dir) / "metrics.json").exists()
+                    if not finished and job.name not in done:
+                        jobs[job.name] = job
+    sources = [job.encoder for job in jobs.values() if job.encoder]
+    lacking = {e.name: e for e in sources if not e.setup.encoder_file(runs_dir).exists()}
+    now = [job for job in jobs.values() if not job.encoder or job.encoder.name not in lacking]
+    later = [job for job in jobs.values() if job not in now]
+    # Encoders take longest, so they come first and the short runs fill what is left.
+    return [wave for wave in ([*lacking.values(), *now], later) if wave]
 
 
-def chosen_blocks(chosen: list[str] | None, study) -> list[str]:
-    """The names of the blocks to run, in the study's order."""
-    names = block_names(study)
-    if chosen is None:
-        return names
-    if len(chosen) == 1 and chosen[0].isdecimal() and int(chosen[0]) > 0:
-        return names[: int(chosen[0])]
-    if unknown := [name for name in chosen if name not in names]:
-        raise UserError(f"--blocks {unknown[0]}: choose from {', '.join(names)}, or give a number")
-    return [name for name in names if name in chosen]
+# ------------------------------------------------------------------ doing them
 
 
-def chosen_budgets(chosen: list[float] | None, study) -> list[float] | None:
-    known = sorted({cell.budget for block in study.blocks for cell in block.cells})
-    if unknown := set(chosen or ()) - {*known, *study.search.budgets}:
+def command(job: Job, place: dict[str, object]) -> list[str]:
+    """The training script's options that make this run."""
+    recipe, usual = job.setup.recipe, type(job.setup.recipe)()
+    options = {**place, "runs_dir": str(job.runs_dir)}
+    options |= {k: v for k, v in asdict(recipe).items() if v != getattr(usual, k)}
+    if job.encoder:
+        options["encoder"] = str(job.encoder.setup.encoder_file(job.runs_dir))
+    words = []
+    for name, value in options.items():
+        if isinstance(value, bool):
+            words.append(option_name(name if value else f"no_{name}"))
+        else:
+            words += [option_name(name), str(value)]
+    return words
+
+
+def run_wave(
+    wave: list[Job], place: dict[str, object], workers: int, log: "Log", own: bool
+) -> None:
+    """Do runs that do not need each other, a line a run; `own`: the workers are this process's."""
+    from concurrent.futures.process import BrokenProcessPool
+
+    from joblib import Parallel, delayed
+
+    parallel = Parallel(n_jobs=workers, return_as="generator_unordered")
+    try:
+        for outcome in parallel(delayed(do)(job, place, os.getpid() if own else 0) for job in wave):
+            log.add(outcome)
+    except BrokenProcessPool as error:
         raise UserError(
-            f"--label-fractions {unknown.pop():g}: choose from {', '.join(f'{b:g}' for b in known)}"
-        )
-    return chosen
+            "a worker process was ended from outside, as for want of memory: the same command "
+            "resumes, with fewer --jobs"
+        ) from error
 
 
-def list_jobs(waves: list[list]) -> None:
-    for wave in waves:
-        for job in wave:
-            print(job.name)
+def do(job: Job, place: dict[str, object], study: int) -> Outcome:
+    """Do the run in this process; whatever happens to it is the outcome."""
+    from filelock import FileLock, Timeout
+
+    from harness.processes import end_with
+    from harness.rundir import LOCK
+
+    if os.getppid() == study:  # a worker here ends with the study, which alone answers Ctrl-C
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        end_with(study)
+    folder = job.setup.folder(job.runs_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Another process may be at work there: an encoder is waited for, others are left to it.
+    lock = FileLock(folder / LOCK, is_singleton=True)  # the one that the run takes, too
+    started, printed = time.perf_counter(), io.StringIO()
+    try:
+        lock.acquire(timeout=-1 if job.setup.kind == "autoencoder" else 0)
+        with ONE_AT_A_TIME, redirect_stdout(printed), redirect_stderr(io.StringIO()):
+            script = importlib.import_module(SCRIPTS[job.setup.kind])
+            script.main.__wrapped__(command(job, place))  # which raises instead of exiting
+    except Timeout:
+        return Outcome(job, "skipped", "another process is at work in its folder")
+    # A run may fail in any way: it is named, and the others go on.
+    except (Exception, SystemExit) as error:
+        kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+        return Outcome(job, "failed", f"{kind}{error}")
+    finally:
+        lock.release(force=True)  # also where the run has failed and still holds it
+    seconds = (time.perf_counter() - started) * int(place["threads"])
+    lines = [
+        line for line in printed.getvalue().splitlines() if "accuracy" in line or "loss" in line
+    ]
+    return Outcome(job, "done", lines[-1] if lines else "finished", seconds)
 
 
 @contextmanager
-def backend(name: str, scheduler: str | None):
-    """While it lasts, joblib hands its tasks to `name`."""
+def backend(scheduler: str | None):
+    """While it lasts, joblib hands its tasks to processes here, or to a Dask cluster."""
     from joblib import parallel_config
 
-    if name != "dask":
-        with parallel_config(backend=name), ending_at_once(name == "loky"):
+    if not scheduler:
+        with ending_at_once():
             yield
         return
     try:
         from distributed import Client
     except ImportError as error:
-        raise UserError("--backend dask needs a package: pip install distributed") from error
-    if not scheduler:
-        raise UserError("--backend dask needs the cluster's address: give --scheduler")
+        raise UserError("--scheduler needs a package: pip install distributed") from error
     try:
         client = Client(scheduler, timeout=CONNECTION_TIMEOUT)
     except (OSError, ValueError) as error:
@@ -208,7 +292,7 @@ def backend(name: str, scheduler: str | None):
 
 
 @contextmanager
-def ending_at_once(enabled: bool):
+def ending_at_once():
     """While it lasts, Ctrl-C ends this process on the spot, and so the workers, which watch it.
 
     An orderly end waits for the workers, and now and then it did so for ever.
@@ -221,7 +305,7 @@ def ending_at_once(enabled: bool):
     # What joblib's helpers then say of what was left, they clear up.
     os.environ.setdefault("PYTHONWARNINGS", "ignore")
     before = signal.getsignal(signal.SIGINT)
-    if enabled and before is not signal.SIG_IGN:
+    if before is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, end)
     try:
         yield
@@ -229,81 +313,92 @@ def ending_at_once(enabled: bool):
         signal.signal(signal.SIGINT, before)
 
 
-def run_waves(waves: list[list], place, workers: int, log: "Log") -> None:
-    """Do one wave after the other, a line a run."""
-    from concurrent.futures.process import BrokenProcessPool
-
-    from joblib import Parallel, delayed
-
-    from studies.jobs import do
-
-    for wave in waves:
-        parallel = Parallel(n_jobs=workers, return_as="generator_unordered")
-        try:
-            for outcome in parallel(delayed(do)(job, place) for job in wave):
-                log.add(outcome)
-        except BrokenProcessPool as error:
-            raise UserError(
-                "a worker process was ended from outside, as for want of memory: the same command "
-                "resumes, with fewer --jobs"
-            ) from error
-
-
 class Log:
-    """What was planned, what came of it, and the time left; a line for each outcome."""
+    """What was planned, what came of it, and the time left; a line for each outcome.
 
-    def __init__(self, runs: dict, estimate, cores: int):
-        self.estimate = estimate
-        self.cores = cores
-        self.left: list = []
-        self.planned: set[str] = set()
+    Args:
+        published: tables whose runs say how long such runs take.
+    """
+
+    def __init__(self, published, jobs: list[Job], cores: int):
+        self.jobs, self.left, self.cores = jobs, list(jobs), cores
         self.failed: list[str] = []
-        self.stream = sys.stdout  # a run in this process has its own output kept back
-        # The weights that finished classifiers have started from, by pretraining.
-        sources = [run.setup.encoder for found in runs.values() for run in found]
-        self.digests = {source.recipe: source.digest for source in sources if source}
+        self.rates: dict[tuple, list[float]] = {}  # core seconds a pass, of runs of one sort
+        for run in published.results.dropna(subset="core_seconds").itertuples():
+            share = run.label_fraction if run.kind != "autoencoder" else run.image_fraction
+            sort = (run.kind == "autoencoder", run.width)
+            self.rates.setdefault(sort, []).append(run.core_seconds / (run.epochs * share))
+        print(f"{len(jobs)} runs are missing; {self.time_left()}", flush=True)
 
-    def plan(self, waves: list[list]) -> list[list]:
-        """Of these waves, what was not planned before; says how much it is."""
-        new = [[job for job in wave if job.name not in self.planned] for wave in waves]
-        self.left = [job for wave in new for job in wave]
-        if self.left or not self.planned:
-            self.say(f"{len(self.left)} runs are missing; {self.time_left()}")
-        self.planned |= {job.name for job in self.left}
-        return [wave for wave in new if wave]
-
-    def add(self, outcome) -> None:
+    def add(self, outcome: Outcome) -> None:
         job = outcome.job
         self.left.remove(job)
         if outcome.status == "failed":
             self.failed.append(f"{job.name}: {outcome.line}")
-        elif outcome.status == "done":
-            self.estimate.add(job, outcome.seconds)
-        done = len(self.planned) - len(self.left)
-        self.say(
-            f"[{done}/{len(self.planned)}] {job.name}: {outcome.line}, {outcome.seconds:.0f} core "
-            f"seconds; {self.time_left()}"
+        done = len(self.jobs) - len(self.left)
+        print(
+            f"[{done}/{len(self.jobs)}] {job.name}: {outcome.line}, {outcome.seconds:.0f} core "
+            f"seconds; {self.time_left()}",
+            flush=True,
         )
-        self.compare_encoder(outcome)
-
-    def compare_encoder(self, outcome) -> None:
-        """Say where weights were made again and came out otherwise, once for each pretraining."""
-        recipe = (outcome.job.encoder or outcome.job).setup.recipe
-        known = self.digests.get(recipe)
-        if outcome.digest and known and outcome.digest != known:
-            self.say(
-                f"note: the encoder of seed {recipe.seed} has other weights than earlier runs of "
-                "its name started from, as on another machine; pairs stay pairs"
-            )
-        if outcome.digest:
-            self.digests[recipe] = outcome.digest
 
     def time_left(self) -> str:
-        return self.estimate.left(self.left, self.cores)
+        """In words, what the runs that are left will take, as the median run of their sort did."""
+        seconds, unknown = 0.0, 0
+        for job in self.left:
+            sort = (job.setup.kind == "autoencoder", job.setup.recipe.width)
+            rates = sorted(self.rates.get(sort, []))
+            seconds += job.passes * rates[len(rates) // 2] if rates else 0
+            unknown += not rates
+        minutes, wall = round(seconds / 60), round(seconds / self.cores / 60)
+        if self.left and unknown == len(self.left):
+            return "no estimate before a run of the kind has finished"
+        more = f", and {unknown} of a kind that has not finished yet" if unknown else ""
+        return f"about {minutes} core minutes left ({wall // 60} h {wall % 60:02d} min){more}"
 
-    def say(self, line: str) -> None:
-        print(line, file=self.stream, flush=True)
+
+def measure_beside(names: list[str], study, args, runs_dir: Path) -> None:
+    """Baselines without a network, and what the encoders know; only what is missing."""
+    from data import load_dataset
+
+    primary = study.questions[0]
+    seeds = primary.seeds[: args.seeds]
+    budgets = args.label_fractions or primary.budgets
+    results = Path("results" if str(runs_dir) == Files().runs_dir else runs_dir / "results")
+    if "classical" in names:
+        from baselines.classical import run_classical
+
+        dataset = load_dataset(args.dataset, args.data_dir)
+        run_classical(results / "classical.csv", dataset, seeds, budgets, args.threads)
+    if "probes" in names and study.probes:
+        from baselines.probes import run_probes, write_tsne
+        from harness.compute import set_up_compute
+
+        compute = set_up_compute(args.device, "fp32", threads=args.threads)
+        dataset = load_dataset(args.dataset, args.data_dir)
+        budgets = [budget for budget in PROBE_BUDGETS if budget in budgets]
+        encoders = {
+            title: partial(probed, study, arm, runs_dir) for title, arm in study.probes.items()
+        }
+        table = results / "probes.csv"
+        run_probes(encoders, dataset, table, compute, seeds[:PROBE_SEEDS], budgets)
+        shown = dict(zip(TSNE, ("random", "pretrained", "scratch"), strict=True))
+        shown = {key: partial(probed, study, arm, runs_dir) for key, arm in shown.items()}
+        write_tsne(results / "tsne.npz", shown, dataset, compute, seeds[0])
+
+
+def probed(study, arm: str, runs_dir: Path, seed: int) -> tuple[Setup, Path | None]:
+    """The run that leaves an arm's encoder, and its weights; a random encoder has none."""
+    if arm == "random":
+        return study.setup("scratch", 1.0, seed), None
+    setup = study.setup(arm, 1.0, seed)
+    if setup.encoder is None:
+        return setup, setup.folder(runs_dir) / MODEL
+    setup = Setup(recipe=setup.encoder.recipe)
+    return setup, setup.encoder_file(runs_dir)
 
 
 if __name__ == "__main__":
-    main()
+    import study  # workers look this file's functions up by its name
+
+    study.main()

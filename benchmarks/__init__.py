@@ -1,1 +1,1 @@
-"""How fast it trains, beside what: contenders, peers, measurement, BENCHMARK.md and its plot."""
+"""How fast it trains, beside what: contenders, peers, measurement."""

@@ -1,4 +1,4 @@
-"""How long until a validation accuracy is reached: this project's recipe and the usual script's.
+"""How long until a validation accuracy is reached: this project's recipes and the usual script's.
 
 The measure is that of DAWNBench (Coleman et al. 2017) and of Keller Jordan 2024
 (arXiv:2404.00498): seconds of training from a random start. The start of the program and the
@@ -6,185 +6,129 @@ measurement of the accuracy, after each epoch, are not counted.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from itertools import accumulate
 from typing import NamedTuple
 
 from msgspec import structs
+from torch import Tensor
 
-from benchmarks.contenders import now, our_training
-from benchmarks.measured import GOALS, TimeToAccuracy, Trial
+from benchmarks.contenders import new_task, now, train
 from benchmarks.measurement import other_process
-from benchmarks.peers import TUNED
-from benchmarks.usual import WORKERS, Form, Peer, UsualLoader, usual_script
-from benchmarks.workloads import make_workload
-from data import ImageSet, load_dataset, split
+from benchmarks.peers import Peer, usual_script
+from data import ImageSet, load_dataset
 from harness.compute import Compute
-from harness.errors import UserError
-from harness.rundir import alike
 from recipes import ClassifierRecipe
-from training import Task, describe_data
 
-CYCLES = (1, 2, 3, 5)  # epochs of our learning-rate schedule, one for each goal
-LONGEST = 15  # epochs of the usual script, which has no cycle
-USUAL = {"schedule": "constant", "learning_rate": 1e-3, "label_smoothing": 0.0}
-USUAL_SCRIPTS = ("usual", "augmented")  # without and with random crops and mirroring
-
-
-class Entry(NamedTuple):
-    """A training to be measured, as `Trial` names it."""
-
-    contender: str
-    seed: int
-    cycle: int
+GOALS = [0.9, 0.912, 0.92, 0.93, 0.94]  # 91.2 % is the original experiment's
+KEYS = ("contender", "seed", "cycle")  # of a training
+CYCLES = (1, 2, 3, 5, 10)  # epochs of a run whose learning rate rises and falls once: one a goal
+LONGEST = (15,)  # where the rate is constant
+PLAIN = {"shift": 0, "flip": "none", "label_smoothing": 0.0}
+CONSTANT = PLAIN | {"schedule": "constant", "learning_rate": 1e-3}
+AUGMENTED = CONSTANT | {"shift": 2, "flip": "random"}
 
 
-def racers(compute: Compute) -> dict[str, tuple[int, ...]]:
-    """The contenders of the race, each with its cycles."""
-    ours = ["ours", *(["ours_fp32"] if compute.precision == "bf16" else [])]
-    usual = [name + ending for name in USUAL_SCRIPTS for ending in ("", TUNED)]
-    return dict.fromkeys(ours, CYCLES) | dict.fromkeys(usual, (LONGEST,))
+class Contender(NamedTuple):
+    """What is raced.
+
+    Args:
+        options: that differ from the user's recipe.
+        cycles: epochs for which a schedule is made; each is a training.
+        tuned: whether the usual script is; None: this project trains.
+    """
+
+    options: dict[str, object]
+    cycles: tuple[int, ...]
+    tuned: bool | None = None
 
 
-def entries(first_seed: int, seeds: int, contenders: dict[str, tuple[int, ...]]) -> list[Entry]:
-    """All trainings, seed by seed, so that what slows the machine for a while slows all."""
+CONTENDERS = {
+    "this project (fast)": Contender(ClassifierRecipe.presets["fast"], CYCLES),
+    "this project (default)": Contender({}, CYCLES),
+    "usual script": Contender(CONSTANT, LONGEST, tuned=False),
+    "usual script, tuned": Contender(CONSTANT, LONGEST, tuned=True),
+    "usual script with augmentation": Contender(AUGMENTED, LONGEST, tuned=False),
+    "usual script, tuned, with augmentation": Contender(AUGMENTED, LONGEST, tuned=True),
+    "usual script, tuned, with Muon": Contender(PLAIN | {"optimizer": "muon"}, CYCLES, tuned=True),
+}
+
+
+def trainings(first_seed: int, seeds: int) -> list[tuple[str, int, int]]:
+    """What is measured: contender, seed, cycle.
+
+    Seed by seed, so that what slows the machine for a while slows all contenders.
+    """
     return [
-        Entry(name, seed, cycle)
+        (name, seed, cycle)
         for seed in range(first_seed, first_seed + seeds)
-        for name, cycles in contenders.items()
-        for cycle in cycles
+        for name, contender in CONTENDERS.items()
+        for cycle in contender.cycles
     ]
 
 
-def recipe_of(entry: Entry, ours: ClassifierRecipe) -> ClassifierRecipe:
-    """What the training's batches, loss and rate are."""
-    recipe = structs.replace(ours, seed=entry.seed, epochs=entry.cycle)
-    name = entry.contender.removesuffix(TUNED)
-    if name not in USUAL_SCRIPTS:
-        return recipe
-    if name == "usual":
-        return structs.replace(recipe, shift=0, flip="none", **USUAL)
-    flip = "none" if ours.flip == "none" else "random"
-    return structs.replace(recipe, flip=flip, **USUAL)
-
-
-def start(
-    recipe: ClassifierRecipe, dataset: ImageSet, compute: Compute, command: str
-) -> TimeToAccuracy:
-    """The part of the file as it is before the first training."""
-    return TimeToAccuracy(
-        command=command,
-        environment=compute.environment(),
-        recipe=recipe,
-        data=describe_data(dataset, *split(dataset, recipe.seed)),
-        trials=[],
-    )
-
-
-def resume(before: TimeToAccuracy | None, fresh: TimeToAccuracy) -> TimeToAccuracy:
-    """What was measured before, if anything, to be continued by another command.
-
-    Raises:
-        UserError: it was measured on something else.
-    """
-    if before is None:
-        return fresh
-    same = before.recipe == fresh.recipe and before.data == fresh.data
-    if not (same and alike(before.environment, fresh.environment)):
-        raise UserError(
-            "what is there was measured with another recipe, data set or "
-            "machine: use --overwrite to measure it anew"
-        )
-    return structs.replace(before, command=fresh.command)
-
-
-def missing(part: TimeToAccuracy, plan: list[Entry]) -> list[Entry]:
-    """Those of the trainings that are still to be measured."""
-    done = {Entry(trial.contender, trial.seed, trial.cycle) for trial in part.trials}
-    return [entry for entry in plan if entry not in done]
-
-
-def with_trial(part: TimeToAccuracy, trial: Trial) -> TimeToAccuracy:
-    """One training more, which is printed."""
-    print(
-        f"seed {trial.seed}, {trial.contender}: {trial.accuracy[-1]:.4f} after "
-        f"{len(trial.accuracy)} epochs, {trial.seconds[-1]:.1f} s",
-        flush=True,
-    )
-    return structs.replace(part, trials=[*part.trials, trial])
-
-
 def race(
-    part: TimeToAccuracy, plan: list[Entry], data_dir: str, compute: Compute
-) -> Iterator[TimeToAccuracy]:
-    """Run the trainings of the plan, one after the other; all results, after each of them.
-
-    Raises:
-        UserError: as `data.load_dataset`.
-    """
-    dataset = load_dataset(part.recipe.dataset, data_dir)
-    with other_process(_load, part.recipe.dataset, data_dir) as there:
-        for entry in plan:
-            if entry.contender.startswith("ours"):
-                trial = our_trial(entry, part.recipe, dataset, compute)
-            else:
-                trial = there.submit(_usual_trial, entry, part.recipe, compute).result()
-            part = with_trial(part, trial)
-            yield part
-
-
-def our_trial(
-    entry: Entry,
-    ours: ClassifierRecipe,
+    plan: list[tuple[str, int, int]],
+    base: ClassifierRecipe,
     dataset: ImageSet,
+    data_dir: str,
     compute: Compute,
-    kind: type[Task] | None = None,
-) -> Trial:
-    """This project's training, with its schedule made for as many epochs as the cycle has.
+) -> Iterator[dict]:
+    """A row for each of the trainings, as `Measured` describes it.
 
     Args:
-        kind: the task to train in place of the recipe's own.
+        base: the recipe to which a contender's options are added.
+        data_dir: where the other process finds the data set.
     """
-    if entry.contender == "ours_fp32":
-        compute = replace(compute, precision="fp32")
-    recipe = recipe_of(entry, ours)
-    workload = make_workload(recipe, dataset, compute)
-    task = workload.new_task(kind)
-    train = our_training(task, workload, len(task) * recipe.epochs)
-    return measured_trial(entry, task, lambda epoch: train(task.epoch(epoch)), until=1.0)
+    with other_process() as there:
+        for name, seed, cycle in plan:
+            recipe, tuned = recipe_of(name, base, seed, cycle), CONTENDERS[name].tuned
+            if tuned is None:
+                curve = our_curve(recipe, dataset, compute)
+            else:
+                curve = there.submit(usual_curve, recipe, data_dir, compute, tuned).result()
+            seconds, accuracy = (each[-1] for each in curve.values())
+            print(f"seed {seed}, {name}: {accuracy:.4f} after {seconds:.1f} s", flush=True)
+            yield dict(zip(KEYS, (name, seed, cycle), strict=True)) | curve
 
 
-def usual_trial(entry: Entry, ours: ClassifierRecipe, dataset: ImageSet, compute: Compute) -> Trial:
-    """The usual script's training, with its own data path."""
-    recipe = recipe_of(entry, ours)
-    tuned = entry.contender.endswith(TUNED)
-    form = Form.best(compute) if tuned else Form.tutorial(compute, WORKERS)
-    workload = make_workload(recipe, dataset, form.compute)
-    task = workload.new_task()
-    train = usual_script(Peer(task, workload, form, UsualLoader(task, workload, form)))
-    return measured_trial(entry, task, lambda epoch: train(), until=max(GOALS))
+def recipe_of(name: str, base: ClassifierRecipe, seed: int, cycle: int) -> ClassifierRecipe:
+    """What is trained; without mirroring where that does not suit the data set."""
+    options = dict(CONTENDERS[name].options, seed=seed, epochs=cycle, validations=cycle)
+    if base.flip == "none":
+        options["flip"] = "none"
+    return structs.replace(base, **options)
 
 
-def measured_trial(entry: Entry, task: Task, train: Callable[[int], None], until: float) -> Trial:
-    """Train epoch by epoch to the end of the cycle, or until an accuracy is reached."""
-    seconds, accuracy, spent = [], [], 0.0
-    for epoch in range(entry.cycle):
+def our_curve(
+    recipe: ClassifierRecipe, dataset: ImageSet, compute: Compute
+) -> dict[str, list[float]]:
+    """`seconds` and `accuracy` after each epoch of this project's own training."""
+    task = new_task(recipe, dataset, compute)
+    evaluate, evaluations = task.evaluate, []
+
+    def timed(forward: Callable[..., Tensor]) -> dict[str, float]:
         started = now()
-        train(epoch)
-        spent += now() - started
-        seconds.append(spent)
-        task.model.eval()
-        accuracy.append(task.evaluate(task.model)["valid_accuracy"])
-        if accuracy[-1] >= until:
-            break
-    return Trial(**entry._asdict(), seconds=seconds, accuracy=accuracy)
+        found = evaluate(forward)
+        evaluations.append(now() - started)
+        return found
+
+    task.evaluate = timed
+    history = train(task)
+    seconds = [row["seconds"] - other for row, other in zip(history, evaluations, strict=True)]
+    accuracy = [row["valid_accuracy"] for row in history]
+    return {"seconds": list(accumulate(seconds)), "accuracy": accuracy}
 
 
-_dataset: list[ImageSet] = []  # in the other process
-
-
-def _load(name: str, data_dir: str) -> None:
-    _dataset.append(load_dataset(name, data_dir))
-
-
-def _usual_trial(entry: Entry, ours: ClassifierRecipe, compute: Compute) -> Trial:
-    return usual_trial(entry, ours, _dataset[0], compute)
+def usual_curve(
+    recipe: ClassifierRecipe, data_dir: str, compute: Compute, tuned: bool
+) -> dict[str, list[float]]:
+    """The same of the usual script, until the last goal is reached."""
+    peer = Peer(recipe, load_dataset(recipe.dataset, data_dir), compute, tuned)
+    train_epoch, seconds, accuracy = usual_script(peer, recipe.epochs), [], [0.0]
+    while len(seconds) < recipe.epochs and accuracy[-1] < max(GOALS):
+        started = now()
+        train_epoch()
+        seconds.append(now() - started)
+        peer.model.eval()
+        accuracy.append(peer.task.evaluate(peer.model)["valid_accuracy"])
+    return {"seconds": list(accumulate(seconds)), "accuracy": accuracy[1:]}

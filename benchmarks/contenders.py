@@ -1,29 +1,82 @@
-"""What benchmark.py times: this project's training, its parts, and what limits it.
+"""This project's training, its parts, and what limits it.
 
 A contender is called once a round, and returns the seconds that it took for one image.
 """
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
 from itertools import chain, count, islice, repeat
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
+from msgspec.structs import replace
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.workloads import Workload
-from harness.progress import Progress
-from training import Task, make_backward, make_scheduler, train_epoch
+from autoencoding import Reconstruction, new_autoencoder
+from batches import Normalisation, evaluation_batches, training_batches
+from classification import Classification, new_alexnet
+from data import ImageSet, split
+from harness.compute import Compute
+from harness.progress import quietly
+from harness.rundir import Run
+from metrics import Metrics
+from recipes import AutoencoderRecipe, Recipe, Setup
+from training import Task, fit, make_backward, make_optimizer
 
 WARM_UP_STEPS = 2  # not timed: data workers start in them
 MATRIX_SIZES = (1024, 2048)  # rows and columns
 MATRIX_REPEATS = 3
+# Kinds of operation, and what a profile's names of them contain; the first that fits counts.
+KINDS = {
+    "convolutions": ("conv",),
+    "batch normalisation": ("batch_norm", "batchnorm"),
+    "pooling": ("pool",),
+    "ReLU": ("relu", "threshold", "clamp_min"),
+    "upsampling and concatenation": ("upsample", "aten::cat"),
+    "linear layers": ("aten::mm", "aten::addmm", "aten::linear"),
+    "optimizer": ("adam", "optimizer"),
+    "everything else": ("",),
+}
 
 Contender = Callable[[], float]
-TrainBatches = Callable[[Iterable[tuple[Tensor, ...]]], None]
+Loop = tuple[str, bool]  # its name, and whether it is tuned
+
+
+def new_task(recipe: Recipe, dataset: ImageSet, compute: Compute) -> Task:
+    """The experiment's own task, as the training scripts set it up."""
+    train, valid = split(dataset, recipe.seed)
+    normalise = Normalisation.of(dataset.train_images[train])
+    batches = training_batches(dataset, train, normalise, recipe, compute)
+    valid_batches = evaluation_batches(
+        dataset.train_images[valid], dataset.train_labels[valid], normalise, compute
+    )
+    if isinstance(recipe, AutoencoderRecipe):
+        return Reconstruction(new_autoencoder(recipe), batches, valid_batches, recipe, compute)
+    model = new_alexnet(recipe, len(dataset.classes))
+    return Classification(model, batches, valid_batches, recipe, compute)
+
+
+def now() -> float:
+    """Seconds on a clock, read when all that was asked of an accelerator is done."""
+    if torch.accelerator.is_available():
+        torch.accelerator.synchronize()
+    return time.perf_counter()
+
+
+def timed(action: Callable[[], object], images: int) -> Contender:
+    """A contender that does the action, which handles so many images."""
+
+    def contend() -> float:
+        started = now()
+        action()
+        return (now() - started) / images
+
+    return contend
 
 
 class Stopwatch:
@@ -40,7 +93,6 @@ class Stopwatch:
 
     def watch(self, batches: Iterable[Sequence[Tensor]]) -> Iterator[Sequence[Tensor]]:
         """The first of the batches; once all are used, `seconds_per_image` tells of the loop."""
-        self.seconds_per_image = math.nan
         batches = islice(batches, self.batches)
         yield from islice(batches, WARM_UP_STEPS)
         started, images = now(), 0
@@ -51,52 +103,48 @@ class Stopwatch:
         yield from batches
 
 
-def now() -> float:
-    """Seconds on a clock, read when all that was asked of an accelerator is done."""
-    if torch.accelerator.is_available():
-        torch.accelerator.synchronize()
-    return time.perf_counter()
+class Watched:
+    """A task whose epoch is a few batches, under a stopwatch; it is not evaluated."""
+
+    def __init__(self, task: Task, steps: int):
+        self.task, self.stopwatch, self.rounds = task, Stopwatch(steps), count()
+        self.recipe = replace(task.recipe, epochs=1)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.task, name)
+
+    def __len__(self) -> int:
+        return self.stopwatch.batches
+
+    def epoch(self, epoch: int) -> Iterator[Sequence[Tensor]]:
+        epochs = count(next(self.rounds))
+        return self.stopwatch.watch(chain.from_iterable(map(self.task.epoch, epochs)))
+
+    def evaluate(self, forward: Callable[..., Tensor]) -> dict[str, float]:
+        return {"valid_loss": 0.0}
 
 
-def our_training(task: Task, workload: Workload, steps: int) -> TrainBatches:
-    """This project's training, set up as `training.fit` does it, for so many steps in all."""
-    recipe, compute = workload.recipe, workload.compute
-    compute.place(task.model)
-    optimizer = torch.optim.Adam(task.parameter_groups(recipe.learning_rate), fused=True)
-    scheduler = make_scheduler(optimizer, recipe.schedule, steps)
-    backward = make_backward(task, compute.callable(task.model), optimizer, compute)
-
-    def train(batches: Iterable[tuple[Tensor, ...]]) -> None:
-        task.model.train()
-        # No terminal, so no bar, and no word of the time left: the benchmark has its own lines.
-        nowhere = StringIO()
-        with redirect_stderr(nowhere), redirect_stdout(nowhere), Progress(1, steps, 0) as progress:
-            train_epoch(backward, optimizer, scheduler, batches, progress)
-
-    return train
+def train(task: Task) -> list[dict]:
+    """This project's own training, in a folder that does not stay; its history."""
+    with TemporaryDirectory() as folder, quietly(True):
+        return fit(Run(Path(folder), Setup(recipe=task.recipe), Metrics), task, pictures=dict)
 
 
-def our_loop(workload: Workload, stopwatch: Stopwatch, rounds: int) -> Contender:
-    """This project's training epoch, on the first batches of one epoch after the other."""
-    task = workload.new_task()
-    train = our_training(task, workload, (1 + rounds) * stopwatch.batches)
-    rounds_done = count()
+def our_loop(task: Task, steps: int) -> Contender:
+    watched = Watched(task, steps)
 
     def contend() -> float:
-        endless = chain.from_iterable(map(task.epoch, count(next(rounds_done))))
-        train(stopwatch.watch(endless))
-        return stopwatch.seconds_per_image
+        train(watched)
+        return watched.stopwatch.seconds_per_image
 
     return contend
 
 
-def bare_step(workload: Workload, stopwatch: Stopwatch) -> Contender:
+def bare_step(task: Task, steps: int) -> Contender:
     """Forward, backward and optimizer step, on one batch that is there already."""
-    task, compute = workload.new_task(), workload.compute
-    forward = compute.callable(compute.place(task.model))
-    groups = task.parameter_groups(workload.recipe.learning_rate)
-    optimizer = torch.optim.Adam(groups, fused=True)
-    backward = make_backward(task, forward, optimizer, compute)
+    compute, stopwatch = task.compute, Stopwatch(steps)
+    optimizer = make_optimizer(task, task.recipe)
+    backward = make_backward(task, compute.callable(task.model), optimizer, compute)
     fixed = next(iter(task.epoch(0)))
 
     def contend() -> float:
@@ -108,71 +156,65 @@ def bare_step(workload: Workload, stopwatch: Stopwatch) -> Contender:
     return contend
 
 
-def data_path(workload: Workload) -> Contender:
-    """One epoch of this project's batches, which nobody uses."""
-    task = workload.new_task()
+def our_contenders(make: Callable[[], Task], steps: int) -> dict[Loop, Contender]:
+    """This project's training, and the parts of it that `--check` holds it against.
 
-    def contend() -> float:
-        started = now()
-        for _ in task.epoch(0):
-            pass
-        return (now() - started) / len(workload.labels)
-
-    return contend
-
-
-def matrix_product(workload: Workload) -> Contender:
-    """The training step's arithmetic alone, at the rate of the fastest large matrix product."""
-    dtype = torch.bfloat16 if workload.compute.precision == "bf16" else torch.float32
-    device = workload.compute.device
-    matrices = [torch.randn(size, size, device=device).to(dtype) for size in MATRIX_SIZES]
-    flops = flops_per_image(workload)
-
-    def contend() -> float:
-        rates = []
-        for matrix in matrices * MATRIX_REPEATS:
-            started = now()
-            matrix @ matrix
-            rates.append(2 * len(matrix) ** 3 / (now() - started))
-        return flops / max(rates)
-
-    return contend
+    Args:
+        make: a new task at each call.
+    """
+    data = make()
+    return {
+        ("this project", True): our_loop(make(), steps),
+        ("bare step on one batch", True): bare_step(make(), steps),
+        ("data", True): timed(lambda: deque(data.epoch(0), maxlen=0), len(data.batches.labels)),
+    }
 
 
-def flops_per_image(workload: Workload) -> float:
+def our_parts(task: Task) -> dict[Loop, Contender]:
+    """A step's multiplications at a large product's rate; evaluation, and its forward passes."""
+    compute, images, flops = task.compute, len(task.valid_batches.labels), flops_per_image(task)
+    dtype = torch.bfloat16 if compute.precision == "bf16" else torch.float32
+    matrices = [torch.randn(n, n, device=compute.device).to(dtype) for n in MATRIX_SIZES]
+    products = [timed(lambda m=m: m @ m, 2 * len(m) ** 3) for m in matrices * MATRIX_REPEATS]
+    forward, inputs = compute.callable(task.model.eval()), []
+    task.evaluate(lambda batch: inputs.append(batch) or task.model(batch))
+
+    @torch.inference_mode()
+    def forward_only() -> None:
+        for batch in inputs:
+            with compute.autocast():
+                forward(batch)
+
+    return {
+        ("matrix", True): lambda: flops * min(product() for product in products),
+        ("evaluation", True): timed(lambda: task.evaluate(forward), images),
+        ("forward", True): timed(forward_only, images),
+    }
+
+
+def flops_per_image(task: Task) -> float:
     """Floating-point operations of convolutions and matrix products, forward and backward."""
-    task = workload.new_task()
-    inputs, *targets = (part.cpu() for part in next(iter(task.epoch(0))))
+    inputs, *targets = next(iter(task.epoch(0)))
     with FlopCounterMode(display=False) as counter:
         task.loss(task.model(inputs), *targets).backward()
     return counter.get_total_flops() / len(inputs)
 
 
-def evaluation(workload: Workload) -> dict[str, Contender]:
-    """This project's evaluation of the validation images, and the forward passes in it alone."""
-    task, compute = workload.new_task(), workload.compute
-    model = compute.place(task.model).eval()
-    forward = compute.callable(model)
-    images = len(workload.valid_batches.labels)
-    inputs: list[Tensor] = []
+def operation_shares(task: Task, steps: int) -> dict[str, float]:
+    """Each kind's share of the time of so many bare steps, in [0, 1]; together they are 1."""
+    step = bare_step(task, steps)
+    step()  # warms up
+    on_card = task.compute.device.type == "cuda"
+    with profile(activities=[ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * on_card]) as seen:
+        step()
+    spent = dict.fromkeys(KINDS, 0.0)
+    for event in seen.key_averages():
+        own = event.self_device_time_total if on_card else event.self_cpu_time_total
+        spent[kind_of(event.key)] += own
+    return {kind: own / sum(spent.values()) for kind, own in spent.items()}
 
-    def remember(batch: Tensor) -> Tensor:
-        inputs.append(batch)
-        return model(batch)
 
-    task.evaluate(remember)
-
-    def evaluate() -> float:
-        started = now()
-        task.evaluate(forward)
-        return (now() - started) / images
-
-    @torch.inference_mode()
-    def forward_only() -> float:
-        started = now()
-        for batch in inputs:
-            with compute.autocast():
-                forward(batch)
-        return (now() - started) / images
-
-    return {"evaluation": evaluate, "forward": forward_only}
+def kind_of(operation: str) -> str:
+    """The kind of operation that a name in the profile belongs to."""
+    name = operation.lower()
+    return next(kind for kind, parts in KINDS.items() if any(part in name for part in parts))

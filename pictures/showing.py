@@ -9,6 +9,7 @@ import sys
 import textwrap
 import warnings
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -20,22 +21,27 @@ DRAWN = 50  # pictures at most; more make no readable drawing
 BOLD, RED, PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[0m"
 
 
+NOT_DISTINCT = "hard to tell from its ground"
+NOT_LIKE = "not like anything it was trained on"
+
+
+class Answer(NamedTuple):
+    """A model's likeliest classes with their probabilities, and why the first one is unsure."""
+
+    classes: list[tuple[str, float]]
+    doubts: list[str]
+
+
 @dataclass
 class Row:
-    """One picture: why it was not classified, or what each model made of it."""
+    """One picture: why it was not classified, or each model's answer."""
 
     file: str
     problem: str | None = None
-    picture: Image.Image | None = None  # RGBA, small
+    picture: Image.Image | None = None  # RGBA
     seen: np.ndarray | None = None  # uint8 (28, 28)
-    likeliest: list[list[tuple[str, float]]] = field(default_factory=list)  # by model, then rank
-
-
-def thumbnail(picture: Image.Image) -> Image.Image:
-    """A copy, of 160 pixels at most."""
-    small = picture.copy()
-    small.thumbnail((160, 160))
-    return small
+    distinct: bool = True  # from its ground
+    answers: list[Answer] = field(default_factory=list)
 
 
 def as_table(rows: list[Row], models: list[str]) -> str:
@@ -49,17 +55,30 @@ def as_table(rows: list[Row], models: list[str]) -> str:
 
     lines = ["picture".ljust(first) + "  ".join(shorten(m, CELL).ljust(CELL) for m in models)]
     for row in rows:
-        name = shorten(row.file, first - 2).ljust(first)
-        if row.problem is not None:
-            for part in textwrap.wrap(shown(row.problem), max(20, space - first - 1)):
-                lines.append(f"{name}{red}{part}{plain}")
-                name = " " * first
-            continue
-        for rank, classes in enumerate(zip(*row.likeliest, strict=True)):
-            cells = [f"{shown(name)[:12]:12} {100 * share:6.1f} %" for name, share in classes]
-            line = "  ".join(cells)
-            lines.append(f"{name}{bold}{line}{plain}" if rank == 0 else " " * first + line)
+        texts = [f"{red}{part}{plain}" for part in wrapped(row.problem or "", space - first - 1)]
+        if row.answers:
+            likeliest, *others = zip(*map(cells, row.answers), strict=True)
+            texts = [f"{bold}{'  '.join(likeliest)}{plain}", *map("  ".join, others)]
+        doubts = dict.fromkeys(doubt for answer in row.answers for doubt in answer.doubts)
+        if doubts:
+            parts = wrapped(f"? {'; '.join(doubts)}", space - first - 1)
+            texts += [f"{red}{part}{plain}" for part in parts]
+        names = [shorten(row.file, first - 2), *[""] * len(texts)]
+        lines += [name.ljust(first) + text for name, text in zip(names, texts, strict=False)]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def cells(answer: Answer) -> list[str]:
+    """A class each, the first with a question mark if it is unsure."""
+    units = ["?" if answer.doubts else "%", *"%" * len(answer.classes)]
+    return [
+        f"{shown(name)[:12]:12} {100 * share:6.1f} {unit}"
+        for (name, share), unit in zip(answer.classes, units, strict=False)
+    ]
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    return textwrap.wrap(shown(text), max(20, width))
 
 
 def shorten(text: str, width: int) -> str:
@@ -69,40 +88,44 @@ def shorten(text: str, width: int) -> str:
 
 
 def as_json(rows: list[Row], models: list[str]) -> str:
-    """A list of {file, problem} and {file, models: [{model, classes: [{class, probability}]}]}."""
-    return json.dumps([_plain(row, models) for row in rows], indent=2)
+    """A list of {file, problem} and {file, models: [...]}.
 
-
-def _plain(row: Row, models: list[str]) -> dict:
-    if row.problem is not None:
-        return {"file": row.file, "problem": row.problem}
-    answers = [
-        {
-            "model": model,
-            "classes": [{"class": name, "probability": share} for name, share in classes],
-        }
-        for model, classes in zip(models, row.likeliest, strict=True)
-    ]
-    return {"file": row.file, "models": answers}
+    A model has {model, unsure: [reason], classes: [{class, probability}]}.
+    """
+    listed = []
+    for row in rows:
+        answers = [
+            {
+                "model": model,
+                "unsure": answer.doubts,
+                "classes": [
+                    {"class": name, "probability": share} for name, share in answer.classes
+                ],
+            }
+            for model, answer in zip(models, row.answers, strict=False)
+        ]
+        result = {"models": answers} if row.problem is None else {"problem": row.problem}
+        listed.append({"file": row.file, **result})
+    return json.dumps(listed, indent=2)
 
 
 def as_csv(rows: list[Row], models: list[str]) -> str:
-    """Columns file, model, rank, class, probability, problem; a line a class, or a problem."""
+    """Columns file, model, rank, class, probability, unsure, problem; a line a class or problem."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", "model", "rank", "class", "probability", "problem"])
+    writer.writerow(["file", "model", "rank", "class", "probability", "unsure", "problem"])
     for row in rows:
-        file = shown(row.file)
         if row.problem is not None:
-            writer.writerow([file, "", "", "", "", shown(row.problem)])
-        for model, classes in zip(models, row.likeliest, strict=False):
-            for rank, (name, share) in enumerate(classes, start=1):
-                writer.writerow([file, shown(model), rank, shown(name), f"{share:.6f}", ""])
+            writer.writerow([shown(row.file), "", "", "", "", "", shown(row.problem)])
+        for model, answer in zip(models, row.answers, strict=False):
+            for rank, (name, share) in enumerate(answer.classes, start=1):
+                answered = [rank, shown(name), f"{share:.6f}", "; ".join(answer.doubts), ""]
+                writer.writerow([shown(row.file), shown(model), *answered])
     return text.getvalue().rstrip("\n")
 
 
 def draw(rows: list[Row], models: list[str], path: str) -> None:
-    """A PNG file with a line a picture: itself, what the models saw, each one's likeliest classes.
+    """A PNG file with a line a picture: itself, what the models saw, their answers, grey if unsure.
 
     Of more than 50 pictures that could be classified, the first 50.
     """
@@ -123,8 +146,8 @@ def draw(rows: list[Row], models: list[str], path: str) -> None:
             transform=left.transAxes, parse_math=False,
         )  # fmt: skip
         middle.imshow(row.seen, cmap="gray", vmin=0, vmax=255)
-        for axis, classes in zip(right, row.likeliest, strict=True):
-            _draw_bars(axis, classes)
+        for axis, answer in zip(right, row.answers, strict=True):
+            _draw_bars(axis, answer)
     content = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of file names in scripts that the font does not have
@@ -132,11 +155,12 @@ def draw(rows: list[Row], models: list[str], path: str) -> None:
     write_atomically(path, content.getvalue())
 
 
-def _draw_bars(axis, classes: list[tuple[str, float]]) -> None:
-    places = np.arange(len(classes))
-    axis.barh(places, [share for _, share in classes], height=0.8, color="#9ecae1")
+def _draw_bars(axis, answer: Answer) -> None:
+    names, shares = zip(*answer.classes, strict=True)
+    colour = "#dddddd" if answer.doubts else "#9ecae1"
+    places = axis.barh(range(len(names)), shares, height=0.8, color=colour)
+    texts = [f" {shown(name)} {100 * share:.1f} %" for name, share in answer.classes]
+    for bar, text in zip(places, texts, strict=True):
+        axis.text(0.02, bar.get_y() + 0.4, text, va="center", fontsize=7, parse_math=False)
     axis.set_xlim(0, 1)
-    axis.set_ylim(len(classes) - 0.4, -0.6)
-    for place, (name, share) in zip(places, classes, strict=True):
-        text = f"{shown(name)} {100 * share:.1f} %"
-        axis.text(0.02, place, text, va="center", fontsize=7, parse_math=False)
+    axis.set_ylim(len(names) - 0.4, -0.6)

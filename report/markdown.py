@@ -1,17 +1,22 @@
-"""Markdown from templates: how figures are spelled, and the marked parts of a page."""
+"""How figures are spelled, a table of a DataFrame, a page from its template."""
 
+import math
 import re
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from harness.errors import UserError
 from harness.files import shown
-from metrics import summary
 
 MINUS = "\u2212"
+WIDTH = 120  # of a line of prose
+NONE = "–"  # a figure that there is not
+FIGURE = re.compile(r"[*≈ ]*[+−–<\d]|$")  # how a cell of figures begins
+ITEM = re.compile(r"(-|\d+\.) ")  # how an item of a list begins
+WHOLE_WORDS = {"break_long_words": False, "break_on_hyphens": False}
 SPECIAL = re.compile(r"[\\`*_\[\]|~]")
 
 
@@ -21,41 +26,42 @@ def cell(text: object) -> str:
     return SPECIAL.sub(r"\\\g<0>", text)
 
 
-def points(share: float | None, digits: int = 2) -> str:
-    """A difference of shares in percentage points, with its sign."""
-    if share is None:
-        return "–"
-    rounded = round(100 * share, digits) + 0.0  # which makes a zero of a minus zero
-    return f"{rounded:+.{digits}f}".replace("-", MINUS)
+def signed(value: float, digits: int = 2) -> str:
+    """A difference with its sign; one that rounds to zero is +0. A dash for NaN."""
+    if math.isnan(value):
+        return NONE
+    return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", MINUS)
 
 
-def percent(share: float | None, digits: int = 2) -> str:
-    return "–" if share is None else f"{100 * share:.{digits}f}"
+def points(share: float, digits: int = 2) -> str:
+    """A difference of shares in percentage points."""
+    return signed(100 * share, digits)
 
 
-def interval(difference: Any) -> str:
-    """The 95 % interval of a `metrics.Difference` in points; a dash where one pair has none."""
-    if difference.low is None:
-        return "–"
-    return ends((difference.low, difference.high))
+def percent(share: float, digits: int = 2) -> str:
+    """A share in percent, without the sign; a dash for NaN."""
+    return NONE if math.isnan(share) else f"{100 * share:.{digits}f}"
 
 
-def ends(both: Iterable[float]) -> str:
-    """An interval's ends in points. One that rounds to zero keeps its sign: is 0 within or not?"""
-    return " to ".join(f"{100 * end:+.2f}".replace("-", MINUS) for end in both)
+def ends(low: float, high: float, scale: float = 100, digits: int = 2) -> str:
+    """An interval in points. An end that rounds to zero keeps its sign: is 0 within or not?"""
+    if math.isnan(low):
+        return NONE
+    return " to ".join(f"{scale * end:+.{digits}f}".replace("-", MINUS) for end in (low, high))
 
 
 def p(value: float) -> str:
+    if math.isnan(value):
+        return NONE
     return "<0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def mean_sd(values: list[float | None], digits: int = 4, scale: float = 1) -> str:
-    """The mean over seeds ± the standard deviation; a dash where a value is undefined."""
-    if not values or None in values:
-        return "–"
-    found = summary([scale * value for value in values])
-    mean = f"{found.mean:.{digits}f}"
-    return mean if found.std is None else f"{mean} ± {found.std:.{digits}f}"
+def mean_sd(mean: float, sd: float, digits: int = 2, scale: float = 100) -> str:
+    """The mean over seeds ± the standard deviation, which one seed has not; a dash for NaN."""
+    if math.isnan(mean):
+        return NONE
+    text = f"{scale * mean:.{digits}f}"
+    return text if math.isnan(sd) else f"{text} ± {scale * sd:.{digits}f}"
 
 
 def budget(fraction: float) -> str:
@@ -63,54 +69,54 @@ def budget(fraction: float) -> str:
     return f"{100 * fraction:.10g} %"
 
 
-FILTERS = {f.__name__: f for f in (cell, points, percent, interval, ends, p, mean_sd, budget)}
+def listed(parts: Iterable[str], last: str = "and") -> str:
+    """`a`, `a and b`, `a, b and c`; an empty string of nothing."""
+    *others, final = ["", *parts]
+    return f"{', '.join(others[1:])} {last} {final}" if others[1:] else final
 
 
-def environment(folder: str | Path) -> Environment:
-    """What renders the templates `*.md.j2` of a folder beside this one.
+def table(columns: pd.DataFrame | dict[str, Iterable]) -> str:
+    """Markdown of columns whose cells are text already; an empty string without rows.
 
-    A template may import those that lie here.
+    Words are aligned to the left, figures to the right.
     """
-    here = Path(__file__).resolve().parent
+    found = {name: list(map(str, values)) for name, values in columns.items()}
+    rows = list(zip(*found.values(), strict=True))
+    if not rows:
+        return ""
+    dashes = ["---:" if all(map(FIGURE.match, cells)) else "---" for cells in found.values()]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (found, dashes, *rows))
+
+
+FILTERS = {f.__name__: f for f in (cell, points)}
+
+
+def render(template: str, **values: object) -> str:
+    """A whole page from its template, which lies beside this module."""
     made = Environment(
-        loader=FileSystemLoader([here.parent / folder, here]),
+        loader=FileSystemLoader(Path(__file__).resolve().parent),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
     made.filters |= FILTERS
-    return made
+    return wrapped(made.get_template(template).render(values))
 
 
-def render(folder: str | Path, template: str, **values: Any) -> str:
-    """A whole page from its template."""
-    return environment(folder).get_template(template).render(values)
-
-
-def render_blocks(folder: str | Path, template: str, **values: Any) -> dict[str, str]:
-    """The text of each block of a template, by the block's name."""
-    found = environment(folder).get_template(template)
-    return {
-        name: "".join(block(found.new_context(values))).strip("\n")
-        for name, block in found.blocks.items()
-    }
-
-
-def insert(text: str, parts: dict[str, str], where: str | Path) -> str:
-    """`text` with each part between its two markers, and everything else as it was.
-
-    A part takes the line ends of its first marker's line.
-
-    Raises:
-        UserError: a part's markers are not there once each, in order.
-    """
-    for name, part in parts.items():
-        begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-        start, stop = text.find(begin) + len(begin), text.find(end)
-        if text.count(begin) != 1 or text.count(end) != 1 or stop < start:
-            raise UserError(f"'{shown(where)}' needs one line '{begin}' and, below it, '{end}'")
-        newline = "\r\n" if text.startswith("\r\n", start) else "\n"
-        lines = ["", *part.split("\n"), ""]
-        text = text[:start] + newline.join(lines) + text[stop:]
-    return text
+def wrapped(page: str) -> str:
+    """The page with its paragraphs and list items filled; all else stays line by line."""
+    lines, text, in_code = [], [], False
+    for line in [*page.splitlines(), ""]:
+        is_code = line.startswith("```")
+        is_prose = line and not (in_code or is_code or line.startswith(("|", "!", "#")))
+        if text and (not is_prose or ITEM.match(line)):
+            indent = " " * len(found[0]) if (found := ITEM.match(text[0])) else ""
+            lines += textwrap.wrap(" ".join(text), WIDTH, subsequent_indent=indent, **WHOLE_WORDS)
+            text = []
+        in_code ^= is_code
+        if is_prose:
+            text.append(line.strip())
+        elif line or lines[-1:] != [""] or in_code:  # one empty line at most
+            lines.append(line)
+    return "\n".join(lines)

@@ -48,10 +48,12 @@ def alexnet_size(width: float, num_classes: int = 10) -> Size:
     return encoder_size(width) + linear(features, hidden) + linear(hidden, hidden) + logits
 
 
-def autoencoder_size(width: float, skips: bool = True, outputs: int = 9) -> Size:
+def autoencoder_size(
+    width: float, skips: bool = True, outputs: int = 9, decoder_width: float = 0.5
+) -> Size:
     """By default with the outputs of the default target: the image and eight directions."""
     c1, c2, _, _, c5 = channels(width)
-    half1, half2 = max(1, c1 // 2), max(1, c2 // 2)
+    half1, half2 = (max(1, int(decoder_width * c)) for c in (c1, c2))
     decoder = (
         conv(c5, half2, 7),
         conv(half2 + c2 * skips, half1, 14),

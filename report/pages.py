@@ -1,43 +1,423 @@
-"""Pages on disk: UTF-8 text, written whole or not at all, with the line ends that it had."""
+"""The three pages, from the tables: written whole or not at all, or held against what is there."""
 
 from itertools import zip_longest
 from pathlib import Path
 
+import pandas as pd
+
 from harness.errors import UserError
 from harness.files import read_bytes, shown, write_atomically
+from metrics import MARGIN, MIN_PAIRS, SIGNIFICANCE, holm, mcnemar, trend
+from report import numbers, printed, sentences
+from report.compare import accuracies, compare, paired
+from report.markdown import budget, cell, p, percent, render, table
+from report.measured import read_measured
+from report.networks import channels, encoder_size
+from report.speed import benchmark_page
+from report.study import Finished, Question, Study, read_study, study_file
+from report.tables import Tables
+
+WIDTH = 0.25  # of the study's networks, as a multiple of AlexNet's
+# What the gain must be held against: question, arm, control.
+SAME_RECIPE = ("recipe", "pretrained", "scratch-same-recipe")
+COMPUTE = ("compute", "pretrained", "scratch-longer")
+PLAIN = ("factorial", "plain", "scratch-same-recipe")
+LONGER = (  # where both train for longer
+    ("searched", "pretrained-searched-for-scratch", "scratch-searched"),
+    ("longer", "pretrained-longer", "scratch-longer"),
+)
+AUXILIARY = (
+    ("auxiliary-scratch", "scratch-auxiliary", "scratch"),
+    ("auxiliary-scratch", "pretrained-auxiliary", "scratch-auxiliary"),
+)
+CONTROLS = (
+    ("primary", "pretrained", "scratch"),
+    SAME_RECIPE,
+    COMPUTE,
+    *LONGER,
+    ("length", "pretrained-30-epochs", "scratch"),
+    PLAIN,
+    ("factorial", "plain-no-skips", "scratch-same-recipe"),
+    ("factorial", "masked-pixels", "scratch-same-recipe"),
+    ("unmasked", "unmasked", "scratch-same-recipe"),
+    *AUXILIARY,
+)
+PICTURES = {"factorial": "![Test accuracy by objective, with and without skips](img/factorial.png)"}
+
+EPOCHS = ["control_epochs", "arm_epochs"]
+VALID_IMAGES = 5_000  # of a run on Fashion-MNIST
+Beside = dict[str, pd.DataFrame]  # what it costs, and baselines without a network
+Compared = dict[str, pd.DataFrame]  # by question, as `report.compare.compare` gives them
 
 
-def read_page(path: str | Path) -> str:
-    """The page's text with its line ends as they are.
+def page_texts(results_dir: str | Path) -> dict[Path, str]:
+    """Each page's path and text, from a folder of results. Needs neither torch nor matplotlib.
 
     Raises:
-        UserError: it is missing, or is not UTF-8.
+        UserError: a table is damaged, or there is nothing to tell.
     """
-    try:
-        return read_bytes(path).decode()
-    except UnicodeDecodeError as error:
-        raise UserError(f"'{shown(path)}' is not UTF-8 text: save it as UTF-8") from error
+    results_dir = Path(results_dir)
+    tables, measured, folder = Tables(results_dir), read_measured(results_dir), results_dir.parent
+    if tables.results.empty and not measured:
+        raise UserError(f"'{shown(results_dir)}' holds no finished run: train first (make report)")
+    texts = {}
+    if len(tables.results):
+        study = read_study(study_file(tables.dataset))
+        compared = {q.id: compare(tables, study, q) for q in (*study.questions, *study.finished)}
+        answered = is_answered(study, compared)
+        beside = measured_beside(tables, study, compared) if answered else {}
+        texts[folder / "README.md"] = (
+            readme(tables, study, compared, beside) if answered else own_page(tables)
+        )
+        if any(map(len, compared.values())):
+            texts[folder / "STUDY.md"] = study_page(tables, study, compared, beside)
+    if measured:
+        texts[folder / "BENCHMARK.md"] = benchmark_page(measured, "img")
+    return texts
 
 
-def with_line_ends_of(path: str | Path, text: str) -> str:
-    """A generated page with the line ends of the one that is there: a checkout may have CRLF."""
-    if Path(path).exists() and "\r\n" in read_page(path):
-        return text.replace("\n", "\r\n")
-    return text
+def is_answered(study: Study, compared: Compared) -> bool:
+    """Whether the primary question is tested at every label budget, and held against all else."""
+    primary = compared["primary"]
+    tested = len(primary) == len(study.question("primary").budgets) and primary["tested"].all()
+    return tested and all(len(chosen(compared, *each)) for each in CONTROLS)
 
 
-def write_page(path: str | Path, text: str) -> None:
+def write_page(path: Path, text: str) -> None:
     write_atomically(path, text.encode())
     print(f"written: {shown(path)}")
 
 
-def check(path: str | Path, text: str) -> bool:
-    """Whether the page is this text; prints the first line that differs."""
-    there = read_page(path) if Path(path).exists() else ""
-    if there == text:
-        return True
-    lines = zip_longest(there.splitlines(keepends=True), text.splitlines(keepends=True))
-    number, line = next((k, old) for k, (old, new) in enumerate(lines, 1) if old != new)
-    line = "a missing line" if line is None else f"'{shown(line.strip()[:80])}'"
-    print(f"{shown(path)} does not match the runs from line {number} ({line}): run plot.py")
-    return False
+def differs(path: Path, text: str) -> bool:
+    """Whether the page is another text, whatever its line ends; prints the first such line."""
+    there = read_bytes(path).decode(errors="replace") if path.exists() else ""
+    lines = zip_longest(there.splitlines(), text.splitlines())
+    first = next(((k, old) for k, (old, new) in enumerate(lines, 1) if old != new), None)
+    if first is None:
+        return False
+    line = "a missing line" if first[1] is None else f"'{shown(first[1].strip()[:80])}'"
+    print(f"{shown(path)} does not match the tables from line {first[0]} ({line}): run plot.py")
+    return True
+
+
+def chosen(compared: Compared, question: str, arm: str, control: str) -> pd.DataFrame:
+    """The rows of one arm minus another; none where the question has no pair."""
+    rows = compared.get(question, pd.DataFrame())
+    return rows if rows.empty else rows[(rows["arm"] == arm) & (rows["control"] == control)]
+
+
+def titled(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows with their arms' titles in place of ids."""
+    arms = [column for column in ("arm", "control") if column in rows]
+    return rows.assign(**{column: rows[column].map(study.title) for column in arms})
+
+
+# ------------------------------------------------------------------ README
+
+
+def readme(tables: Tables, study: Study, compared: Compared, beside: Beside) -> str:
+    """The first page, of the answered study."""
+    primary, plain = compared["primary"], compared["plain"]
+    one_percent = [
+        rows[rows["label_fraction"] == 0.01]
+        for rows in (
+            chosen(compared, "factorial", "plain", "scratch"),
+            chosen(compared, "recipe", "scratch-same-recipe", "scratch"),
+            chosen(compared, *PLAIN),
+        )
+    ]
+    auxiliary = [chosen(compared, *each) for each in AUXILIARY]
+    recipe = study.setup("original-scratch", 1.0).recipe
+    return render(
+        "readme.md.j2",
+        answer=answer(compared),
+        main=printed.main_table(primary, plain),
+        recipe=sentences.same_recipe_note(*one_percent),
+        controls=[
+            sentences.longer_scratch(chosen(compared, *COMPUTE), beside["costs"]),
+            sentences.auxiliary(*auxiliary),
+            sentences.without_network(beside["best"]),
+        ],
+        width=WIDTH,
+        channels="-".join(map(str, channels(WIDTH))),
+        sizes=network_sizes(tables, WIDTH),
+        rate=recipe.learning_rate,
+        **original(tables, study, compared),
+    )
+
+
+def answer(compared: Compared) -> list[str]:
+    """The first page's three sentences."""
+    primary = compared["primary"]
+    longer = pd.concat([chosen(compared, *each) for each in LONGER])
+    return [
+        sentences.few_labels(primary),
+        sentences.task(chosen(compared, *SAME_RECIPE), chosen(compared, *PLAIN)),
+        sentences.many_labels(primary, longer),
+    ]
+
+
+def network_sizes(tables: Tables, width: float) -> dict[str, tuple[str, str]]:
+    """Parameters, and multiply-adds an image, of each network."""
+    runs = (tables.runs(name)[0] for name in ("baseline", "autoencoder"))
+    sizes = [encoder_size(width), *((run.parameters, run.multiply_adds) for run in runs)]
+    names = (
+        "encoder",
+        "AlexNet (encoder and classifier)",
+        "U-Net autoencoder (encoder and decoder)",
+    )
+    return {
+        name: (f"{parameters:,.0f}", f"{adds / 1e6:.1f}")
+        for name, (parameters, adds) in zip(names, sizes, strict=True)
+    }
+
+
+def original(tables: Tables, study: Study, compared: Compared) -> dict[str, object]:
+    """The original experiment's tables and conclusions; without a run, the conclusions wait."""
+    question, rows = study.question("original"), compared["original"]
+    told = {"original_wide": sentences.told(compared["original-wide"])}
+    if rows.empty:
+        waiting = [sentences.slightly_better(rows), sentences.trains_faster(rows, 0)]
+        return told | {"original": None, "conclusions": waiting}
+    row = rows.iloc[0]
+    both = {"from scratch": row["control_name"], "pretrained": row["name"]}
+    epochs = numbers.same_epoch(tables, row["control_name"], row["name"], row["seeds"])
+    return told | {
+        "original": {
+            "pairs": printed.pairs(row["pairs"], row["planned"], 0),
+            "classes": {
+                arm: printed.class_table(numbers.class_means(tables, name, row["seeds"]))
+                for arm, name in both.items()
+            },
+            "report": printed.report_table(tables, both, row["seeds"]),
+            "epochs": printed.printed(epochs.reset_index(names="epoch"), printed.SAME_EPOCH),
+        },
+        "conclusions": [
+            sentences.slightly_better(rows),
+            sentences.trains_faster(epochs, len(question.seeds)),
+        ],
+    }
+
+
+def measured_beside(tables: Tables, study: Study, compared: Compared) -> Beside:
+    """What it costs, and the baselines without a network, the best at each label budget too."""
+    pairs = {
+        row.label_fraction: paired(tables, row.name, row.control_name, row.seeds)
+        for row in compared["primary"].itertuples()
+    }
+    classical = numbers.classical(tables, pairs)
+    highest = classical.groupby("label_fraction")["mean"].idxmax() if len(classical) else []
+    costs = numbers.costs(tables, study, compared["compute"])
+    return {"costs": costs, "classical": classical, "best": classical.loc[highest]}
+
+
+# ------------------------------------------------------------------ STUDY.md
+
+
+def study_page(tables: Tables, study: Study, compared: Compared, beside: Beside) -> str:
+    """The whole study; without an answer, what there is of its questions."""
+    values = {"primary": None, "margin": 100 * MARGIN, "significance": SIGNIFICANCE}
+    values |= {"fewest": MIN_PAIRS, "images": f"{len(tables.labels):,} test images."}
+    if beside:
+        values |= primary_values(tables, study, compared) | class_values(
+            tables, compared["primary"]
+        )
+        values |= beside_values(tables, compared, beside) | {"recipes": recipe_table(study)}
+    shown_first = {"primary"} if values["primary"] else set()
+    sections = [
+        section(tables, study, question, compared[question.id])
+        for question in (*study.questions, *study.finished)
+        if question.id not in shown_first
+    ]
+    return render(
+        "study.md.j2", **values, sections=list(filter(None, sections)), places=places(tables)
+    )
+
+
+def section(tables: Tables, study: Study, question: Question | Finished, rows: pd.DataFrame) -> str:
+    """A question: accuracies, comparisons, what they decide; nothing where it has no runs."""
+    found, rows = titled(study, accuracies(tables, study, question)), titled(study, rows)
+    if found.empty and rows.empty:
+        return ""
+    parts = [f"### {question.sentence}"]
+    parts += [f"Planned: {question.planned}."] if getattr(question, "planned", "") else []
+    parts += [question.note, printed.accuracy_table(found)]
+    if question.id.startswith("search-"):
+        parts.append(search_choices(tables, question))
+    columns = printed.MEANS | printed.COMPARISON if found.empty else printed.COMPARISON
+    for _, family in rows.groupby("family", sort=False) if len(rows) else ():
+        parts.append(printed.printed(family, columns))
+    return "\n\n".join(filter(None, [*parts, PICTURES.get(question.id)]))
+
+
+def search_choices(tables: Tables, question: Finished) -> str:
+    """The best trial at each label budget, and what as few validation images as labels choose."""
+    rows = tables.finished[tables.finished["question"] == question.id]
+    lines = []
+    for where, own in rows.groupby("label_fraction"):
+        trials = {row.arm: tables.runs(row.name, row.seeds) for row in own.itertuples()}
+        labels = next(iter(trials.values()))[0].train_images
+        values = pd.DataFrame(
+            {k: [run.valid_accuracy for run in runs] for k, runs in trials.items()}
+        )
+        best = values.mean().idxmax()
+        few = numbers.chosen_by_few(values, VALID_IMAGES, labels) if labels < VALID_IMAGES else None
+        told = f"{percent(few)} ({labels})" if few else "–"
+        lines.append((budget(where), best, percent(values[best].mean()), told))
+    names = ["Label budget", "Best", "Its accuracy, %"]
+    few_words = "Chosen with as few validation images as labels, %"
+    return table(pd.DataFrame(lines, columns=[*names, few_words]))
+
+
+def primary_values(tables: Tables, study: Study, compared: Compared) -> dict[str, object]:
+    """The answer, the primary result and what else its runs say."""
+    primary = compared["primary"]
+    images, gains = [], {}
+    for row in primary.itertuples():
+        pairs = paired(tables, row.name, row.control_name, row.seeds)
+        gains[row.label_fraction] = pairs["arm"] - pairs["control"]
+        images.append(numbers.over_images(tables, row.control_name, row.name, row.seeds))
+    beside = primary.assign(**numbers.means_of(tables, primary, ["test_loss", "ece"]))
+    beside[["images_low", "images_high"]] = images
+    gains = pd.DataFrame(gains).dropna()
+    learning = numbers.learning(tables, primary)
+    groups = [titled(study, chosen(compared, *each)) for each in CONTROLS]
+    small = primary[primary["difference"].abs() < MARGIN]
+    return {
+        "primary": printed.printed(primary, printed.PRIMARY),
+        "answer": answer(compared),
+        "small": [sentences.over_images(row, images[row.Index]) for row in small.itertuples()],
+        "controls": printed.control_table(groups),
+        "seeds": primary["seeds"].iloc[-1],
+        "least_p": p(len(primary) * 2 / 2 ** primary["pairs"].iloc[-1]),
+        "trend": sentences.trend(trend(list(gains), gains.to_numpy())),
+        "beside": printed.printed(beside, printed.BESIDE),
+        "learning": printed.printed(learning.join(primary[EPOCHS]), printed.LEARNING),
+    }
+
+
+def class_values(tables: Tables, primary: pd.DataFrame) -> dict[str, object]:
+    """Both arms class by class, with all labels and at each label budget; their calibration."""
+    last = primary.iloc[-1]
+    both = {"from scratch": last["control_name"], "pretrained": last["name"]}
+    classes = {
+        row.label_fraction: numbers.class_differences(tables, row.control_name, row.name, row.seeds)
+        for row in primary.itertuples()
+    }
+    return {
+        "own_classes": printed.both_classes(
+            {arm: numbers.class_means(tables, name, last["seeds"]) for arm, name in both.items()}
+        ),
+        "classes": printed.class_by_class(classes),
+        "least_of_all": p(min(holm(pd.concat(classes.values())["p"]))),
+        "calibrated": calibrated(tables, both, last["seeds"]),
+    }
+
+
+def calibrated(tables: Tables, both: dict[str, str], seeds: tuple[int, ...]) -> list[str]:
+    """How good the probabilities are, before and after the temperature."""
+    errors = {
+        arm: [numbers.mean_of(tables, name, seeds, of) for of in ("ece", "ece_calibrated")]
+        for arm, name in both.items()
+    }
+    name = both["from scratch"]
+    probability = tables.predictions(name).probability[numbers.rows_of(tables, name, seeds)]
+    surplus = probability.mean() - numbers.correct(tables, name, seeds).mean()
+    bins = numbers.reliability(tables, name, seeds)
+    return [sentences.calibrated(errors, surplus), sentences.reliable(bins)]
+
+
+def recipe_table(study: Study) -> str:
+    """Each label budget's recipe in both arms of the primary question."""
+    rows = []
+    for where in study.question("primary").budgets:
+        both = [study.setup(arm, where).recipe for arm in ("scratch", "pretrained")]
+        steps = [f"batch {each.batch_size}, rate {each.learning_rate:g}" for each in both]
+        rows.append((budget(where), printed.epochs(*(each.epochs for each in both)), *steps))
+    columns = ["Label budget", "Epochs", "From scratch", "Pretrained"]
+    return table(pd.DataFrame(rows, columns=columns))
+
+
+def beside_values(tables: Tables, compared: Compared, beside: Beside) -> dict[str, object]:
+    """What it costs, and what was measured beside the runs."""
+    results, known = tables.results, tables.results["core_seconds"].dropna()
+    there = numbers.on_one_processor(results)
+    return {
+        "costs": printed.printed(cost_rows(compared, beside["costs"]), printed.COSTS),
+        "runs": f"{len(known):,}",
+        "hours": f"{known.sum() / 3600:.1f}",
+        "elsewhere": f"{len(results) - len(known):,}",
+        "processor": ", ".join(map(cell, there[["machine", "precision"]].head(1).to_numpy().flat)),
+        "classical": printed.printed(beside["classical"], printed.CLASSICAL),
+        "best_classical": sentences.without_network(beside["best"]),
+        "probes": printed.probe_table(numbers.probes(tables)) if len(tables.probes) else "",
+    }
+
+
+def cost_rows(compared: Compared, costs: pd.DataFrame) -> pd.DataFrame:
+    """What both arms cost, held against each other, and the accuracies that it buys."""
+    times = {
+        name: (costs["fine_tuning"] + share * costs["pretraining"]) / costs["scratch"]
+        for name, share in (("times", 1), ("times_shared", 0.1))
+    }
+    compute = compared["compute"].set_index("label_fraction")
+    longer = compute[compute["arm"] == "scratch-longer"][["arm_mean", "arm_sd"]]
+    pretrained = compute[compute["arm"] == "pretrained"][["arm_mean", "arm_sd"]]
+    longer.columns = ["longer_mean", "longer_sd"]
+    return costs.assign(**times).join([longer, pretrained]).reset_index(names="label_fraction")
+
+
+def places(tables: Tables) -> list[str]:
+    """Where the runs were made, and how many."""
+    by = ["machine", "device", "precision", "threads", "torch"]
+    found = tables.results.groupby(by).size().sort_values(ascending=False, kind="stable")
+    return [
+        f"{count} run{'s' if count > 1 else ''}: {cell(machine)}, {device} {precision}, "
+        f"{threads} thread{'s' if threads > 1 else ''}, PyTorch {cell(torch)}"
+        for (machine, device, precision, threads, torch), count in found.items()
+    ]
+
+
+# ------------------------------------------------------------------ a person's own runs
+
+
+def own_page(tables: Tables) -> str:
+    """README.md of runs that are no whole study: their pairs, classes and curves."""
+    pairs = []
+    for row in numbers.own_pairs(tables.results).itertuples():
+        both = paired(tables, row.arm, row.control, row.seeds)
+        images = ""
+        if len(both) == 1:
+            right = (numbers.correct(tables, name, row.seeds)[0] for name in (row.control, row.arm))
+            images = sentences.own_images(row.seeds[0], mcnemar(*right))
+        means = {
+            arm: numbers.class_means(tables, name, row.seeds)
+            for arm, name in (("from scratch", row.control), ("pretrained", row.arm))
+        }
+        pairs.append(
+            {
+                "told": sentences.own_pair(both["control"], both["arm"]),
+                "images": images,
+                "classes": printed.both_classes(means),
+                "title": f"`{row.arm}` beside `{row.control}`",
+            }
+        )
+    return render(
+        "own.md.j2",
+        pairs=pairs,
+        runs=printed.printed(run_rows(tables.results), printed.RUNS),
+        dataset=tables.dataset,
+        places=places(tables),
+    )
+
+
+def run_rows(results: pd.DataFrame) -> pd.DataFrame:
+    """Every run, those of one name together: seeds, and accuracies over them."""
+    by_name = results.groupby("name", sort=False)
+    return by_name.agg(
+        seeds=("seed", "size"),
+        valid=("valid_accuracy", "mean"),
+        valid_sd=("valid_accuracy", "std"),
+        test=("test_accuracy", "mean"),
+        test_sd=("test_accuracy", "std"),
+    ).reset_index()

@@ -1,38 +1,42 @@
-"""The pictures' look, and README's pictures: each function draws one from finished runs."""
+"""The pictures in img/, drawn from the tables: each function draws one where its runs are there."""
 
 import io
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from harness.files import shown, write_atomically
-from metrics import MIN_PAIRS, calibration
-from report.pairs import Pairs
-from report.runs import (
-    PROBABILITIES,
-    FinishedRun,
-    Runs,
-    calibrated,
-    class_accuracy,
-    main_job,
-)
+from harness.files import read_arrays, shown, write_atomically
+from metrics import MARGIN
+from report import numbers
+from report.compare import accuracies, compare, paired
+from report.study import Study
+from report.tables import Tables
 
 # Okabe and Ito's colours (jfly.uni-koeln.de/color), told apart by all kinds of colour vision;
 # markers and line styles tell them apart without any.
-BLUE, VERMILION, GREY, PURPLE = "#0072B2", "#D55E00", "#999999", "#CC79A7"
+BLUE, VERMILION, GREY, PURPLE, BLACK = "#0072B2", "#D55E00", "#999999", "#CC79A7", "#000000"
 SCRATCH = {"label": "from scratch", "color": BLUE, "marker": "o", "linestyle": "-"}
 PRETRAINED = {"label": "pretrained", "color": VERMILION, "marker": "s", "linestyle": "--"}
+PLAIN = {"label": "plain autoencoder", "color": BLACK, "marker": "D", "linestyle": "-."}
+MASKED = PRETRAINED | {"label": "pretrained: masked, HOG"}
+CLASSICAL = (("#009E73", "^"), ("#E69F00", "v"), (PURPLE, "X"), ("#56B4E9", "P"))
 FULL, HALF = 9.0, 4.5  # inches: a page's width, and half of it; at 10 points text stays readable
 LOOK = {
     "figure.dpi": 150,
     "font.size": 10,
     "axes.titlesize": 10,
+    "figure.titlesize": 10,
+    "figure.labelsize": 10,
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.color": "#DDDDDD",
@@ -41,12 +45,53 @@ LOOK = {
     "lines.markersize": 5,
     "text.parse_math": False,  # class names come from files
 }
-FEW = 20  # images in a bin
-CURVES = {  # columns of history.csv: the picture's name, the axis
-    "train_loss": ("train_losses", "train loss, nats"),
-    "valid_loss": ("valid_losses", "validation loss, nats"),
-    "valid_accuracy": ("valid_acc", "validation accuracy, %"),
+CURVES = {  # columns of history.csv: the picture's name, the axis, its unit
+    "train_loss": ("train_losses", "train loss, nats", 1),
+    "valid_loss": ("valid_losses", "validation loss, nats", 1),
+    "valid_accuracy": ("valid_acc", "validation accuracy, %", 100),
 }
+BAND = {"alpha": 0.2, "linewidth": 0}
+ARMS = {"scratch": SCRATCH, "plain": PLAIN, "pretrained": MASKED}  # over label budgets
+FEW = 20  # images in a bin of which a share says little
+FEWEST_FOR_AN_INTERVAL = 3  # values: that of two would dwarf all else in a picture
+SMALL = 0.01  # the largest label budget whose gains are drawn on the scale of large ones
+SHARED = 10  # classifiers that might share one pretraining
+OBJECTIVES = {  # of pretraining: the arm with skips
+    "plain": "plain",
+    "masked-pixels": "masked,\npixels",
+    "masked-normalised": "masked,\nnormalised",
+    "pretrained": "masked,\nnorm. + HOG",
+}
+SKIPS = (  # how the arms' ids end, the place beside the middle, and the look
+    ("-no-skips", -0.08, {"label": "no skips", "color": BLACK, "fmt": "^"}),
+    ("", 0.08, {"label": "with skips", "color": VERMILION, "fmt": "D"}),
+)
+REFERENCES = {
+    "scratch": {"linestyle": "-", "label": "from scratch"},
+    "scratch-same-recipe": {"linestyle": "--", "label": "from scratch, recipe of pretrained"},
+}
+ENCODERS = {  # arrays of tsne.npz
+    "random": "random encoder",
+    "pretrained": "pretrained: masked, HOG",
+    "trained": "trained on all labels",
+}
+
+
+class Shown(NamedTuple):
+    """The runs that README's pictures show: each arm's name and look, over shared seeds."""
+
+    names: tuple[str, ...]  # from scratch, pretrained; one of them where there is no pair
+    looks: tuple[dict, ...]
+    seeds: list[int]
+    of: str = ""  # the experiment, in a title's words
+
+    @property
+    def said(self) -> str:
+        seeds = f"{len(self.seeds)} seeds" if len(self.seeds) > 1 else f"seed {self.seeds[0]}"
+        return f"{self.of}{seeds}"
+
+
+# ------------------------------------------------------------------ what is common
 
 
 @contextmanager
@@ -62,213 +107,462 @@ def picture(
     with matplotlib.rc_context(LOOK):
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure.subplots(rows, columns, squeeze=False, **options)
-        save(figure, path)
+        # Laid out once and drawn once: while it has a layout engine, matplotlib draws it twice.
+        figure.get_layout_engine().execute(figure)
+        figure.set_layout_engine("none")
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+        write_atomically(path, buffer.getvalue())
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write the picture whole, with the same bytes for the same runs."""
-    # Laid out once and drawn once: while it has a layout engine, matplotlib draws it twice.
-    figure.get_layout_engine().execute(figure)
-    figure.set_layout_engine("none")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    write_atomically(path, buffer.getvalue())
+@contextmanager
+def panels(path: Path, budgets: Sequence[float], height: float, **sharing) -> Iterator[list[Axes]]:
+    """A panel a label budget, four in a row; otherwise as `picture`."""
+    columns = min(len(budgets), 4)
+    rows = -(-len(budgets) // columns)
+    with picture(path, height * rows, rows, columns, **sharing) as grid_of_axes:
+        for axes, budget in zip(grid_of_axes.flat, budgets, strict=False):
+            axes.set_title(f"{100 * budget:g} % of the labels")
+        for empty in grid_of_axes.flat[len(budgets) :]:
+            empty.remove()
+        yield list(grid_of_axes.flat[: len(budgets)])
 
 
-def draw_report(runs: Runs, seeds: Collection[int], img_dir: Path) -> None:
-    """Draw README's curves and tables as pictures, and say which cannot be drawn.
-
-    Args:
-        seeds: as `main_job` takes them.
-    """
-    job = main_job(runs, seeds)
-    for kind, style, suffix in (
-        ("baseline", SCRATCH, ""),
-        ("pretrained", PRETRAINED, "_pretrained"),
-    ):
-        for column, (name, _) in CURVES.items() if job[kind] else ():
-            draw_history(job[kind], column, style, img_dir / f"{name}{suffix}.png")
-    pairs = Pairs.of(job["baseline"], job["pretrained"])
-    if len(pairs):
-        draw_arms(pairs, img_dir / "arms_overlaid.png")
-        draw_confusion(pairs, img_dir / "confusion.png")
-        draw_class_difference(pairs, img_dir / "per_class_difference.png")
-        draw_class_scores(pairs, img_dir / "per_class_scores.png")
-        draw_confused_pairs(pairs, img_dir / "confused_pairs.png")
-        draw_reliability(pairs, img_dir / "reliability.png")
-    for kind, found in job.items():
-        if not found:
-            print(f"some pictures are left out: no finished {kind} run of the original experiment")
+def legend_above(axes: Axes, columns: int = 3) -> None:
+    """These axes' legend above all panels, where it hides nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    axes.figure.legend(handles, labels, loc="outside upper center", ncols=columns)
 
 
-def arms(pairs: Pairs) -> list[tuple[list[FinishedRun], dict]]:
-    return [(pairs.control, SCRATCH), (pairs.treated, PRETRAINED)]
+def budget_axis(axes: Axes, budgets: Sequence[float]) -> None:
+    """A logarithmic axis of label budgets, with a tick for each."""
+    axes.set_xscale("log")
+    axes.set_xticks([100 * b for b in budgets], [f"{100 * b:g}" for b in budgets])
+    axes.minorticks_off()
+    axes.set_xlabel("label budget, % of the training labels")
 
 
-def draw_history(runs: list[FinishedRun], column: str, style: dict, path: Path) -> None:
-    """One arm's column of history.csv against the epochs."""
-    with picture(path, 3.2, width=HALF) as ((axes,),):
-        plot_column(axes, runs, column, style)
-        axes.set_title(f"AlexNet {style['label']}")
+def half_interval(rows: pd.DataFrame) -> np.ndarray:
+    """Half of the 95 % t interval of a mean, in points, of rows with sd and n; 0 of few values."""
+    from scipy.special import stdtrit  # loads in a third of scipy.stats' time
+
+    sd, n = rows["sd"], rows["n"]
+    return np.where(n < FEWEST_FOR_AN_INTERVAL, 0, 100 * stdtrit(n - 1, 0.975) * sd / np.sqrt(n))
 
 
-def plot_column(axes: Axes, runs: list[FinishedRun], column: str, style: dict) -> None:
-    """The mean over seeds as a line and, where there are several, each seed as a thin one."""
-    epochs, values = common_history(runs, column)
-    values = values * (100 if column == "valid_accuracy" else 1)
-    axes.plot(epochs, values.mean(axis=0), **style)
-    if len(runs) > 1:
-        axes.plot(epochs, values.T, color=style["color"], linewidth=0.6, alpha=0.4)
-    axes.set_xlabel("epoch")
-    axes.set_ylabel(CURVES[column][1])
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+def half_of(rows: pd.DataFrame) -> np.ndarray:
+    """The same of differences with `high` and `pairs`."""
+    half = 100 * (rows["high"] - rows["difference"]).astype(float)
+    return np.where(rows["pairs"] < FEWEST_FOR_AN_INTERVAL, 0, half)
 
 
-def common_history(runs: list[FinishedRun], column: str) -> tuple[list[float], np.ndarray]:
-    """The epochs at which all of the runs were measured, and the column there (runs, epochs).
+def curves(tables: Tables, name: str, column: str, seeds: Sequence[int]) -> pd.DataFrame:
+    """A column of the history in its axis's unit, a row a seed and a column an epoch that all have.
 
     A train loss, a mean since the row before, becomes the mean since the last of these epochs.
     """
-    epochs = sorted(set.intersection(*(set(run.history["epoch"]) for run in runs)))
-    values = []
-    for run in runs:
-        rows = np.isin(run.history["epoch"], epochs)
-        measured = np.array(run.history[column])
-        if column == "train_loss":
-            lengths = np.diff(run.history["epoch"], prepend=0)
-            sums = np.cumsum(measured * lengths)[rows]
-            values.append(np.diff(sums, prepend=0) / np.diff(epochs, prepend=0))
-        else:
-            values.append(measured[rows])
-    return epochs, np.array(values)
+    rows = tables.history[(tables.history["name"] == name) & tables.history["seed"].isin(seeds)]
+    if column != "train_loss":
+        found = rows.pivot(index="seed", columns="epoch", values=column).dropna(axis=1)
+        return CURVES[column][2] * found
+    lengths = rows.groupby("seed")["epoch"].diff().fillna(rows["epoch"])
+    sums = rows.assign(sums=(rows[column] * lengths).groupby(rows["seed"]).cumsum())
+    found = sums.pivot(index="seed", columns="epoch", values="sums").dropna(axis=1)
+    return found.diff(axis=1).fillna(found) / np.diff(found.columns, prepend=0)
 
 
-def draw_arms(pairs: Pairs, path: Path) -> None:
+# ------------------------------------------------------------------ all of them
+
+
+def draw_report(
+    tables: Tables, study: Study, img_dir: Path, pool: ProcessPoolExecutor
+) -> list[Future]:
+    """Have every picture whose runs are in the tables drawn in the pool's processes."""
+    jobs = [(draw_tsne, "tsne")]
+    for question in (each for each in study.questions if each.id in OF_STUDY):
+        if len(rows := compare(tables, study, question)):
+            jobs += [(draw, name, study, rows) for name, draw in OF_STUDY[question.id].items()]
+    if runs := default_runs(tables, study):
+        original = original_runs(tables, study) or runs
+        jobs.append((draw_curves, "", original))
+        if len(runs.names) == 2:
+            jobs.append((draw_same_epoch, "same_epoch", original))
+            jobs += [(draw, name, runs) for name, draw in OF_BOTH_ARMS.items()]
+    fresh = Tables(tables.folder)  # which each process reads anew
+    return [pool.submit(draw, fresh, img_dir / f"{name}.png", *of) for draw, name, *of in jobs]
+
+
+def original_runs(tables: Tables, study: Study) -> Shown | None:
+    """The original experiment's runs, where it is in the tables."""
+    for row in compare(tables, study, study.question("original")).itertuples():
+        looks = (SCRATCH, PRETRAINED | {"label": "pretrained (plain autoencoder)"})
+        names = (row.control_name, row.name)
+        return Shown(names, looks, list(row.seeds), "the original experiment, ")
+    return None
+
+
+def default_runs(tables: Tables, study: Study) -> Shown | None:
+    """The first recipe that both arms have, which is the default one where that is there.
+
+    Over the study's seeds, if it has any of these. One arm alone where there is no pair.
+    """
+    for pair in numbers.own_pairs(tables.results).itertuples():
+        own = [seed for seed in pair.seeds if seed in study.question("primary").seeds]
+        return Shown((pair.control, pair.arm), (SCRATCH, PRETRAINED), own or pair.seeds)
+    tested = tables.results[tables.results["test_accuracy"].notna()]
+    for (kind, name), rows in tested.groupby(["kind", "name"]):
+        look = SCRATCH if kind == "baseline" else PRETRAINED
+        return Shown((name,), (look,), sorted(rows["seed"]))
+    return None
+
+
+# ------------------------------------------------------------------ both arms of one recipe
+
+
+def draw_curves(tables: Tables, path: Path, runs: Shown) -> None:
+    """Beside `path`, each arm's losses and accuracy against the epochs, both arms on one scale."""
+    for column, (file, axis, _) in CURVES.items():
+        found = [curves(tables, name, column, runs.seeds) for name in runs.names]
+        ends = [getattr(each.to_numpy(), end)() for each in found for end in ("min", "max")]
+        room = 0.05 * (max(ends) - min(ends))
+        limits = (min(ends) - room, max(ends) + room)
+        for values, name, look in zip(found, runs.names, runs.looks, strict=True):
+            suffix = "" if name.startswith("baseline") else "_pretrained"
+            with picture(path.with_name(f"{file}{suffix}.png"), 3.4, width=HALF) as ((axes,),):
+                plot_curves(axes, values, look)
+                thin = "; thin: single seeds" if len(values) > 1 else ""
+                title = f"AlexNet {look['label']}\n{runs.said}{thin}"
+                note = smoothed(tables, name, column)
+                axes.set(ylim=limits, ylabel=axis, title=f"{title}{note}")
+
+
+def smoothed(tables: Tables, name: str, column: str) -> str:
+    """What a reader must know who compares a train loss with a validation loss, if anything."""
+    recipe = tables.results[tables.results["name"] == name].iloc[0]
+    smoothing = recipe["label_smoothing"]
+    said = [f"label smoothing {smoothing:g}"] if smoothing else []
+    if recipe["shift"] > 0 or recipe["flip"] != "none":
+        said.append("augmented")
+    return f"\n{', '.join(said)}" if said and column == "train_loss" else ""
+
+
+def plot_curves(axes: Axes, values: pd.DataFrame, look: dict) -> None:
+    """The mean over seeds as a line and, where there are several, each seed as a thin one."""
+    if len(values) > 1:
+        axes.plot(values.columns, values.T, color=look["color"], linewidth=0.6, alpha=0.4)
+    axes.plot(values.columns, values.mean(), **look)
+    axes.set_xlabel("epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def draw_arms(tables: Tables, path: Path, runs: Shown) -> None:
     """Both arms in the same axes: train loss, validation loss, validation accuracy."""
-    with picture(path, 3.2, columns=3) as (row,):
-        for axes, column in zip(row, CURVES, strict=True):
-            for runs, style in arms(pairs):
-                plot_column(axes, runs, column, style)
-        row[-1].legend(loc="lower right")
+    with picture(path, 3.5, columns=3) as (row,):
+        for axes, (column, (_, title, _)) in zip(row, CURVES.items(), strict=True):
+            for name, look in zip(runs.names, runs.looks, strict=True):
+                plot_curves(axes, curves(tables, name, column, runs.seeds), look)
+            axes.set_title(f"{title}{smoothed(tables, runs.names[0], column)}")
+        thin, width = ("; thin: single seeds", 0.6) if len(runs.seeds) > 1 else ("", 0)
+        row[0].plot([], color=GREY, linewidth=width, label=f"{runs.said}{thin}")
+        legend_above(row[0])
 
 
-def draw_confusion(pairs: Pairs, path: Path) -> None:
+def draw_same_epoch(tables: Tables, path: Path, runs: Shown) -> None:
+    """How far the pretrained network is ahead at the same epoch of training."""
+    rows = numbers.same_epoch(tables, *runs.names, runs.seeds)
+    control, arm = (curves(tables, name, "valid_accuracy", runs.seeds) for name in runs.names)
+    with picture(path, 3.6) as ((axes,),):
+        axes.axhline(0, color="black", linewidth=0.8)
+        for epoch in rows.index:
+            plot_dots(axes, epoch + spread(len(arm), 0.12), arm[epoch] - control[epoch])
+        plot_means(axes, rows.index, rows)
+        bars = "\na dot a seed; black: mean and 95 % interval" if len(arm) > 1 else ""
+        axes.set_title(f"{runs.said}; above 0: pretrained is ahead at that epoch{bars}")
+        axes.set_ylabel("pretrained minus from scratch,\npoints of validation accuracy")
+        axes.set(xticks=rows.index, xlabel="epoch")
+
+
+def spread(count: int, width: float) -> np.ndarray:
+    """Places (count,) beside each other about 0."""
+    return np.linspace(-width, width, count) if count > 1 else np.zeros(1)
+
+
+def plot_dots(axes: Axes, places: np.ndarray, points: pd.Series) -> None:
+    axes.plot(places, points, "o", color=VERMILION, alpha=0.5, markersize=4)
+
+
+def plot_means(axes: Axes, places: Sequence[float], rows: pd.DataFrame) -> None:
+    """Mean difference and 95 % interval of each row with several pairs, in points."""
+    look = {"fmt": "_", "color": "black", "markersize": 15, "markeredgewidth": 2}
+    means = (100 * rows["difference"]).where(rows["pairs"] > 1)
+    axes.errorbar(places, means, half_of(rows), **look)
+
+
+def draw_confusion(tables: Tables, path: Path, runs: Shown) -> None:
     """Both arms' confusion matrices, in percent of the true class's test images."""
-    classes = [shown(name) for name in pairs.classes]
+    classes, size = [shown(name) for name in tables.classes], len(tables.classes)
     with picture(path, 5.1, columns=2, sharey=True) as (row,):
-        for axes, (runs, style) in zip(row, arms(pairs), strict=True):
-            plot_confusion(axes, runs)
-            axes.set_xticks(range(len(classes)), classes, rotation=45, ha="right")
-            axes.set_yticks(range(len(classes)), classes)
-            axes.set_xlabel("predicted class")
-            axes.set_title(f"AlexNet {style['label']}: % of the true class")
-            axes.grid(False)
+        for axes, name, look in zip(row, runs.names, runs.looks, strict=True):
+            rows = numbers.rows_of(tables, name, runs.seeds)
+            cells = tables.labels.astype(int) * size + tables.predictions(name).predicted[rows]
+            counts = np.bincount(cells.ravel(), minlength=size**2).reshape(size, size)
+            plot_confusion(axes, 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True)))
+            axes.set_xticks(range(size), classes, rotation=45, ha="right")
+            axes.set_yticks(range(size), classes)
+            title = f"AlexNet {look['label']}, {runs.said}: % of the true class"
+            axes.set(xlabel="predicted class", title=title)
         row[0].set_ylabel("true class")
 
 
-def plot_confusion(axes: Axes, runs: list[FinishedRun]) -> None:
-    percent = confusion_percent(runs)
+def plot_confusion(axes: Axes, percent: np.ndarray) -> None:
     # Errors are what one looks for: they get the colours, the diagonal only its number.
     errors = np.where(np.eye(len(percent), dtype=bool), np.nan, percent)
     colours = matplotlib.colormaps["Blues"].with_extremes(bad="#EEEEEE")
     axes.imshow(errors, cmap=colours, vmin=0, vmax=15)
+    axes.grid(False)
     for (true, predicted), value in np.ndenumerate(percent):
         if value >= 0.05:
             ink = "white" if true != predicted and value > 9 else "black"
             weight = "bold" if true == predicted else "normal"
-            text = f"{value:.1f}"
             look = {"ha": "center", "va": "center", "fontsize": 7.5, "weight": weight}
-            axes.text(predicted, true, text, color=ink, **look)
+            axes.text(predicted, true, f"{value:.1f}", color=ink, **look)
 
 
-def confusion_percent(runs: list[FinishedRun]) -> np.ndarray:
-    """(classes, classes), of each true class's test images; 0 where there are none."""
-    counts = sum(np.array(run.metrics.test.confusion) for run in runs)
-    return 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-
-
-def draw_class_difference(pairs: Pairs, path: Path) -> None:
-    """Class accuracy, pretrained minus from scratch, with its interval over seeds."""
-    with picture(path, 3.8) as ((axes,),):
-        for k, name in enumerate(pairs.classes):
-            if None in pairs.values(class_accuracy(k))[0]:
-                continue
-            difference = pairs.difference(class_accuracy(k))
-            mean = 100 * difference.mean
-            colour = VERMILION if mean > 0 else BLUE
-            axes.barh(shown(name), mean, color=colour, height=0.6)
-            if len(pairs) >= MIN_PAIRS:
-                bounds = [100 * difference.low, 100 * difference.high]
-                axes.plot(bounds, [shown(name)] * 2, color="black", linewidth=1.5)
-        axes.axvline(0, color="black", linewidth=0.8)
-        axes.invert_yaxis()
-        axes.grid(axis="y", visible=False)
-        axes.set_xlabel("class accuracy, pretrained minus from scratch, points")
-        seeds = f"{len(pairs)} paired seed{'s' if len(pairs) > 1 else ''}"
-        interval = "; lines: 95 % interval" if len(pairs) >= MIN_PAIRS else ""
-        axes.set_title(f"Right: pretrained is better. {seeds}{interval}")
-
-
-def draw_class_scores(pairs: Pairs, path: Path) -> None:
+def draw_class_scores(tables: Tables, path: Path, runs: Shown) -> None:
     """Precision and recall of each class, both arms, mean over seeds."""
-    classes = range(len(pairs.classes))
-    with picture(path, 3.8, columns=2, sharex=True, sharey=True) as (row,):
-        for axes, score in zip(row, ("precision", "recall"), strict=True):
-            for side, (runs, style) in zip((-0.12, 0.12), arms(pairs), strict=True):
-                values = [
-                    [getattr(run.metrics.test.per_class[k], score) for run in runs] for k in classes
-                ]
-                means = 100 * np.array(values, float).mean(axis=1)  # NaN where undefined
-                rows = np.array(classes) + side
-                axes.plot(means, rows, **style | {"linestyle": "none"})
-            axes.set_yticks(classes, [shown(name) for name in pairs.classes])
-            axes.set_xlabel(f"{score}, %")
+    places = np.arange(len(tables.classes))
+    with picture(path, 3.9, columns=2, sharex=True, sharey=True) as (row,):
+        for name, look, side in zip(runs.names, runs.looks, (-0.12, 0.12), strict=True):
+            scores = numbers.class_scores(tables, name, runs.seeds)
+            for axes, score in zip(row, ("Precision", "Recall"), strict=True):
+                means = 100 * scores[score].unstack()[tables.classes].mean(skipna=False)
+                axes.plot(means, places + side, **look | {"linestyle": "none"})
+                axes.set_xlabel(f"{score.lower()}, %")
+        row[0].set_yticks(places, map(shown, tables.classes))
         row[0].invert_yaxis()
-        row[0].legend(loc="lower left")
+        row[0].legend(loc="lower left", title=runs.said)
 
 
-def draw_reliability(pairs: Pairs, path: Path) -> None:
-    """How often predictions are right, by their probability, before and after the temperature.
+def draw_reliability(tables: Tables, path: Path, runs: Shown) -> None:
+    """How often predictions are right, by their probability, before and after calibration.
 
-    Bins of few images say little and are left out. Drawn where both arms have a temperature.
+    Drawn where both arms' probabilities are kept and calibrated. Bins of few images are left out.
     """
-    by_arm = [(calibrated(runs), style) for runs, style in arms(pairs)]
-    if not all(runs for runs, _ in by_arm):
-        return
-    titles = ("probabilities as they come", "after the temperature")
-    with picture(path, 3.8, columns=2, sharex=True, sharey=True) as (row,):
-        for axes, probability, title in zip(row, PROBABILITIES, titles, strict=True):
+    for name in runs.names:
+        found = tables.predictions(name).calibrated
+        if found is None or np.isnan(found[numbers.rows_of(tables, name, runs.seeds)]).any():
+            return
+    titles = {"probability": "as the network gives them", "calibrated": "after the temperature"}
+    with picture(path, 4.0, columns=2, sharex=True, sharey=True) as (row,):
+        for axes, (kind, title) in zip(row, titles.items(), strict=True):
             axes.plot([0, 100], [0, 100], color=GREY, linewidth=1)
-            for runs, style in by_arm:
-                pooled = calibration(
-                    np.concatenate([run.predictions[probability] for run in runs]),
-                    np.concatenate([run.correct for run in runs]),
-                )
-                enough = np.array(pooled.count) >= FEW
-                x, y = (100 * np.array(v, float) for v in (pooled.confidence, pooled.accuracy))
-                axes.plot(x[enough], y[enough], **style)
-            axes.set_title(title)
-            axes.set_xlabel("probability of the predicted class, %")
+            for name, look in zip(runs.names, runs.looks, strict=True):
+                bins = numbers.reliability(tables, name, runs.seeds, kind)
+                bins = 100 * bins[bins["count"] >= FEW]
+                axes.plot(bins["confidence"], bins["accuracy"], **look)
+            axes.set(title=f"probabilities {title}", xlabel="probability of the predicted class, %")
         row[0].set_ylabel("of these predictions, right, %")
         row[0].legend(loc="upper left")
+        text = "above the grey line: right more often than the probability says"
+        row[0].figure.suptitle(f"{text}; {runs.said}")
 
 
-def draw_confused_pairs(pairs: Pairs, path: Path, most: int = 10) -> None:
-    """The most frequent errors, from the true to the predicted class, both arms."""
-    percents = [confusion_percent(runs) for runs, _ in arms(pairs)]
-    mean = np.mean(percents, axis=0)
-    np.fill_diagonal(mean, 0)
-    ranked = np.argsort(-mean, axis=None, kind="stable")[:most]
-    errors = [divmod(int(k), len(mean)) for k in ranked if mean.flat[k] > 0]
-    names = [shown(name) for name in pairs.classes]
-    labels = [f"{names[true]} → {names[predicted]}" for true, predicted in errors]
-    with picture(path, 3.8) as ((axes,),):
-        for side, percent, (_, style) in zip((-0.2, 0.2), percents, arms(pairs), strict=True):
-            rows = np.arange(len(errors)) + side
-            shares = [percent[error] for error in errors]
-            axes.barh(rows, shares, height=0.4, color=style["color"], label=style["label"])
-        axes.set_yticks(range(len(errors)), labels)
-        axes.invert_yaxis()
-        axes.grid(axis="y", visible=False)
-        axes.set_xlabel("% of the true class's test images that are taken for the other")
-        axes.legend(loc="lower right")
+# ------------------------------------------------------------------ over label budgets
+
+
+def draw_label_efficiency(tables: Tables, path: Path, study: Study, primary: pd.DataFrame) -> None:
+    """Test accuracy against the label budget: the mean over seeds and its 95 % interval."""
+    questions = [study.question(name) for name in ("primary", "plain")]
+    cells = pd.concat([accuracies(tables, study, each) for each in questions])
+    cells = cells.drop_duplicates(["arm", "label_fraction"]).set_index("label_fraction")
+    with picture(path, 4.4) as ((axes,),):
+        for arm, look in ARMS.items():
+            plot_band(axes, cells[cells["arm"] == arm], look)
+        for look, rows in classical(tables, study):
+            plot_band(axes, rows, look)
+        budget_axis(axes, primary["label_fraction"])
+        title = "mean over seeds; band: its 95 % interval; dotted: without a network"
+        axes.set(ylabel="test accuracy, %", title=title)
+        axes.legend(loc="lower right", fontsize=9)
+
+
+def classical(tables: Tables, study: Study) -> Iterator[tuple[dict, pd.DataFrame]]:
+    """Each baseline without a network: its look, and its mean, sd, n and minutes by label budget.
+
+    Over the primary seeds.
+    """
+    rows = tables.classical[tables.classical["seed"].isin(study.question("primary").seeds)]
+    for (name, own), (colour, marker) in zip(rows.groupby("name"), CLASSICAL, strict=False):
+        look = {"color": colour, "marker": marker, "linestyle": ":", "label": shown(name)}
+        by_budget = own.groupby("label_fraction")
+        found = by_budget["test_accuracy"].agg(mean="mean", sd="std", n="count")
+        yield look, found.assign(minutes=by_budget["core_seconds"].mean() / 60)
+
+
+def plot_band(axes: Axes, rows: pd.DataFrame, look: dict) -> None:
+    """Mean and 95 % interval in percent against the label budget, the index."""
+    share, mean, half = 100 * rows.index, 100 * rows["mean"], half_interval(rows)
+    axes.plot(share, mean, **look)
+    axes.fill_between(share, mean - half, mean + half, **BAND, color=look["color"])
+
+
+def draw_gain(tables: Tables, path: Path, _: Study, primary: pd.DataFrame) -> None:
+    """Pretrained minus from scratch, at few labels and at many, whose gains differ in size."""
+    parts = [part for _, part in primary.groupby(primary["label_fraction"] > SMALL)]
+    with picture(path, 3.8, columns=len(parts)) as (axes_row,):
+        for axes, part in zip(axes_row, parts, strict=True):
+            axes.axhspan(-100 * MARGIN, 100 * MARGIN, color=GREY, alpha=0.3, linewidth=0)
+            axes.axhline(0, color="black", linewidth=0.8)
+            for row in part.itertuples():
+                pairs = paired(tables, row.name, row.control_name, row.seeds)
+                places = 100 * row.label_fraction * (1 + spread(len(pairs), 0.1))
+                plot_dots(axes, places, 100 * (pairs["arm"] - pairs["control"]))
+            plot_means(axes, 100 * part["label_fraction"], part)
+            budget_axis(axes, part["label_fraction"])
+        axes_row[0].set_ylabel("pretrained minus from scratch, points")
+        scales = "; the panels differ in scale" if len(parts) > 1 else ""
+        margin = f"grey: below {100 * MARGIN:g} points, too little to matter"
+        text = f"a dot a seed; black: mean and 95 % interval; {margin}{scales}"
+        axes_row[0].figure.suptitle(text)
+
+
+def draw_learning_speed(tables: Tables, path: Path, study: Study, primary: pd.DataFrame) -> None:
+    """Validation accuracy against the epochs trained: mean over seeds, ± one deviation."""
+    plain = compare(tables, study, study.question("plain"))
+    with panels(path, primary["label_fraction"], 2.6) as axes_list:
+        panel = dict(zip(primary["label_fraction"], axes_list, strict=True))
+        for arm, look in ARMS.items():
+            rows = plain if arm == "plain" else primary
+            for row in (row for row in rows.itertuples() if row.label_fraction in panel):
+                name = row.control_name if arm == "scratch" else row.name
+                values = curves(tables, name, "valid_accuracy", row.seeds)
+                mean, sd = values.mean(), values.std().fillna(0)
+                axes = panel[row.label_fraction]
+                axes.plot(mean.index, mean, **look | {"markersize": 4})
+                axes.fill_between(mean.index, mean - sd, mean + sd, **BAND, color=look["color"])
+                axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        legend_above(max(axes_list, key=lambda axes: len(axes.lines)))
+        text = "epochs trained: each arm has the number that suits it; band: ± standard deviation"
+        axes_list[0].figure.supxlabel(text)
+        axes_list[0].figure.supylabel("validation accuracy, %")
+
+
+def draw_class_differences(tables: Tables, path: Path, _: Study, primary: pd.DataFrame) -> None:
+    """Class accuracy, pretrained minus from scratch: a panel a label budget, a bar a class."""
+    places = np.arange(len(tables.classes))
+    with panels(path, primary["label_fraction"], 2.8, sharey=True) as axes_list:
+        for axes, row in zip(axes_list, primary.itertuples(), strict=True):
+            own = numbers.class_differences(tables, row.control_name, row.name, row.seeds)
+            own = own.reindex(tables.classes)  # one without a test image stays empty
+            means, half = 100 * own["difference"], half_of(own)
+            axes.barh(places, means, color=np.where(means > 0, VERMILION, BLUE), height=0.6)
+            axes.hlines(places, means - half, means + half, color="black", linewidth=1.3)
+            axes.axvline(0, color="black", linewidth=0.8)
+            axes.grid(axis="y", visible=False)
+            axes.set_yticks(places, map(shown, tables.classes))
+        axes_list[0].invert_yaxis()
+        text = "class accuracy, pretrained minus from scratch, points; lines: 95 % interval"
+        axes_list[0].figure.supxlabel(f"{text}; the scales differ")
+
+
+def draw_cost(tables: Tables, path: Path, study: Study, compute: pd.DataFrame) -> None:
+    """Test accuracy against core minutes: a panel a label budget, a point a recipe.
+
+    The pretrained recipe is shown with the whole pretraining and, hollow, with a tenth of it.
+    """
+    minutes = numbers.costs(tables, study, compute)
+    cells = accuracies(tables, study, study.question("compute")).set_index("label_fraction")
+    if minutes.empty:
+        return
+    hollow = {"label": f"pretrained, pretraining shared by {SHARED}", "markerfacecolor": "white"}
+    with panels(path, minutes.index, 3.9) as axes_list:
+        for axes, (budget, took) in zip(axes_list, minutes.iterrows(), strict=True):
+            rows = cells.loc[[budget]].set_index("arm")
+            scratch, pretrained = rows.loc[["scratch", "scratch-longer"]], rows.loc[["pretrained"]]
+            plot_costs(axes, scratch.assign(minutes=took[["scratch", "longer"]].array), SCRATCH)
+            for share, look in ((1, PRETRAINED), (1 / SHARED, PRETRAINED | hollow)):
+                whole = took["fine_tuning"] + share * took["pretraining"]
+                plot_costs(axes, pretrained.assign(minutes=whole), look)
+            for look, own in classical(tables, study):
+                plot_costs(axes, own[own.index == budget], look)
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(numticks=6))
+            axes.xaxis.set_major_formatter("{x:g}")
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        axes_list[0].figure.supxlabel("core minutes, pretraining included")
+        axes_list[0].set_ylabel("test accuracy, %; bars: 95 % interval")
+        legend_above(axes_list[0], columns=2)
+
+
+def plot_costs(axes: Axes, rows: pd.DataFrame, look: dict) -> None:
+    """Mean and 95 % interval in percent against minutes."""
+    axes.errorbar(rows["minutes"], 100 * rows["mean"], half_interval(rows), capsize=2, **look)
+
+
+# ------------------------------------------------------------------ encoders
+
+
+def draw_factorial(tables: Tables, path: Path, study: Study, _: pd.DataFrame) -> None:
+    """Test accuracy by what is filled in, with and without skips, over the same seeds."""
+    cells = accuracies(tables, study, study.question("factorial"))
+    budgets = cells.groupby("label_fraction")
+    with panels(path, list(budgets.groups), 3.6) as axes_list:
+        for axes, (_, rows) in zip(axes_list, budgets, strict=True):
+            own = rows.set_index("arm")
+            for arm in own.index.intersection(list(REFERENCES)):
+                axes.axhline(100 * own.loc[arm, "mean"], color=BLUE, **REFERENCES[arm])
+            for suffix, side, look in SKIPS:
+                arms = own.reindex([f"{arm}{suffix}" for arm in OBJECTIVES])
+                places = np.arange(len(arms)) + side
+                axes.errorbar(places, 100 * arms["mean"], half_interval(arms), capsize=3, **look)
+            axes.set_xticks(range(len(OBJECTIVES)), OBJECTIVES.values())
+        axes_list[0].set_ylabel("test accuracy, %; bars: 95 % interval")
+        legend_above(axes_list[0], columns=4)
+
+
+def draw_tsne(tables: Tables, path: Path) -> None:
+    """The same test images in three encoders, laid out by t-SNE: a dot an image."""
+    if not (kept := tables.folder / "tsne.npz").exists():
+        return
+    arrays = read_arrays(kept, (*ENCODERS, "label"))
+    with picture(path, 3.5, columns=len(ENCODERS)) as (row,):
+        for axes, (key, title) in zip(row, ENCODERS.items(), strict=True):
+            middles = {}
+            for k, name in enumerate(tables.classes):
+                own = arrays[key][arrays["label"] == k]
+                axes.plot(*own.T, ".", markersize=3, color=matplotlib.colormaps["tab10"](k))
+                middles[shown(name)] = np.median(own, axis=0)
+            write_names(axes, middles, np.ptp(arrays[key], axis=0))
+            axes.set(title=title, xticks=[], yticks=[])
+        row[0].figure.suptitle(f"the same {len(arrays['label']):,} test images in each")
+
+
+def write_names(axes: Axes, places: dict[str, np.ndarray], size: np.ndarray) -> None:
+    """Write each name at its place or, where another is, above that."""
+    wide, high = size * (0.24, 0.055)  # a name's
+    taken: list[tuple[float, float]] = []
+    edge = [withStroke(linewidth=2.5, foreground="white")]
+    look = {"ha": "center", "va": "center", "fontsize": 8.5, "weight": "bold"}
+    for name, (x, y) in sorted(places.items(), key=lambda each: each[1][1]):
+        while any(abs(x - a) < wide and abs(y - b) < high for a, b in taken):
+            y += high / 4
+        taken.append((x, y))
+        axes.text(x, y, name, path_effects=edge, **look)
+
+
+OF_BOTH_ARMS = {
+    "arms_overlaid": draw_arms,
+    "confusion": draw_confusion,
+    "per_class_scores": draw_class_scores,
+    "reliability": draw_reliability,
+}
+OF_STUDY = {  # by question
+    "primary": {
+        "label_efficiency": draw_label_efficiency,
+        "gain": draw_gain,
+        "learning_speed": draw_learning_speed,
+        "class_differences": draw_class_differences,
+    },
+    "compute": {"cost": draw_cost},
+    "factorial": {"factorial": draw_factorial},
+}

@@ -1,144 +1,64 @@
 """Do runs that were trained anew equal the published ones, and if not, why?
 
-    python -m report.reproduction --runs-dir runs --reproduced-dir reproduced
+    python -m report.reproduction --reproduced-dir reproduced
 
-A row for each run of the main job that both folders hold, seed by seed.
+A line for each run that both tables hold, compared by its figures and its predicted classes.
 """
 
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import numpy as np
 from msgspec import Struct
-from msgspec.structs import asdict
 
 from harness.errors import UserError, exit_cleanly
-from harness.files import read_bytes, shown
+from harness.files import shown
 from harness.options import Parser, about, add_options, take
-from harness.rundir import ARTEFACTS
-from harness.weights import digest_of_file
-from recipes import ENCODER, MODEL
-from report.markdown import percent
-from report.runs import FinishedRun, accuracy, find_runs, main_job
+from report.collect import collect
+from report.tables import Tables
 
-TIMED = ("config.json", "history.csv")  # hold commit and seconds: equal runs have other bytes there
+FIGURES = ("valid_loss", "valid_accuracy", "test_loss", "test_accuracy", "temperature")
+CIRCUMSTANCES = ("machine", "device", "threads", "precision", "torch", "commit", "encoder_digest")
 EXAMPLES = "  make reproduce\n  python -m report.reproduction --reproduced-dir mine"
 
 
 class Folders(Struct, frozen=True, kw_only=True):
     """folders"""
 
-    runs_dir: Annotated[str, about("the published runs", None)] = "runs"
-    reproduced_dir: Annotated[str, about("the same runs, trained anew", None)] = "reproduced"
+    results_dir: Annotated[str, about("the published tables")] = "results"
+    reproduced_dir: Annotated[str, about("the same runs, trained anew")] = "reproduced"
 
 
-class Row(NamedTuple):
-    """One run beside its reproduction.
-
-    Args:
-        published, reproduced: test accuracy in [0, 1]; None for an autoencoder.
-        equal_predictions: share of the test images that got the same class; None likewise.
-        different_files: names of the published files whose bytes the reproduction does not have.
-        reasons: in words, each circumstance of the two runs that differs.
-    """
-
-    name: str
-    published: float | None
-    reproduced: float | None
-    equal_predictions: float | None
-    different_files: list[str]
-    reasons: list[str]
-
-
-def compare(published: FinishedRun, reproduced: FinishedRun) -> Row:
-    """Two runs of one name and seed, file by file.
-
-    Raises:
-        UserError: a file is damaged, or the two are of different images.
-    """
-    if published.config.data != reproduced.config.data:
-        raise UserError(f"'{shown(reproduced.folder)}' was trained on other images")
-    tested = published.metrics.test and reproduced.metrics.test
-    same = [run.predictions["predicted"] for run in (published, reproduced)] if tested else None
-    return Row(
-        name=f"{published.name} seed {published.seed}",
-        published=accuracy(published) if tested else None,
-        reproduced=accuracy(reproduced) if tested else None,
-        equal_predictions=float(np.mean(same[0] == same[1])) if tested else None,
-        different_files=different_files(published.folder, reproduced.folder),
-        reasons=reasons(published, reproduced),
-    )
-
-
-def different_files(published: Path, reproduced: Path) -> list[str]:
-    """Names of the published results, weights too where they are there, that the other lacks.
-
-    Weights are compared number by number: the card beside them names options that came later, too.
-    """
-    names = [name for name in ARTEFACTS if name not in TIMED and (published / name).exists()]
+def differences(published, anew, names: tuple[str, ...]) -> list[str]:
+    """In words, each of these columns in which two rows differ."""
+    pairs = [(name, getattr(published, name, ""), getattr(anew, name, "")) for name in names]
     return [
-        name
-        for name in names
-        if not (reproduced / name).exists()
-        or content(published / name) != content(reproduced / name)
+        f"{name} is {shown(there)} there and {shown(here)} here"
+        for name, there, here in pairs
+        if there != here and not (there != there and here != here)  # both are missing
     ]
 
 
-def content(path: Path) -> bytes | str:
-    """A file's bytes; of weights, the digest of the numbers.
-
-    Raises:
-        UserError: the file is damaged.
-    """
-    return digest_of_file(path) if path.name in (MODEL, ENCODER) else read_bytes(path)
+def equal_predictions(published: Tables, anew: Tables, run) -> float:
+    """The share of the test images that both runs take for the same class."""
+    both = [tables.predictions(run.name) for tables in (published, anew)]
+    rows = [found.predicted[found.seed.tolist().index(run.seed)] for found in both]
+    return float(np.mean(rows[0] == rows[1]))
 
 
-def reasons(published: FinishedRun, reproduced: FinishedRun) -> list[str]:
-    """Each option and circumstance that differs: as published there, as reproduced here."""
-    there, here = (asdict(run.config.environment) for run in (published, reproduced))
-    return reproduced.setup.differences(published.setup) + [
-        f"{name} is {shown(there[name]) or 'none'} there and {shown(here[name]) or 'none'} here"
-        for name in there
-        if there[name] != here[name]
-    ]
-
-
-def table(rows: list[Row]) -> str:
-    """The rows as aligned text; what differs, and why it may, in a line below each."""
-    width = max(len(row.name) for row in rows)
-    lines = [f"{'':{width}}{'published':>11}{'reproduced':>12}{'equal predictions':>19}  bytes"]
-    for row in rows:
-        shares = (row.published, row.reproduced, row.equal_predictions)
-        cells = ["–" if share is None else f"{percent(share)} %" for share in shares]
-        verdict = "different" if row.different_files else "equal"
-        lines.append(f"{row.name:{width}}{cells[0]:>11}{cells[1]:>12}{cells[2]:>19}  {verdict}")
-        if row.different_files:
-            why = "; ".join(row.reasons) or "nothing that config.json knows of"
-            lines.append(f"  not equal: {', '.join(map(shown, row.different_files))}")
-            lines.append(f"  what differs: {why}")
-    return "\n".join(lines)
-
-
-def rows_of(runs_dir: str, reproduced_dir: str) -> list[Row]:
-    """A row for each run of the main job that both folders hold.
-
-    Raises:
-        UserError: there is none.
-    """
-    published, anew = (main_job(find_runs(folder)) for folder in (runs_dir, reproduced_dir))
-    rows = [
-        compare(run, again)
-        for kind, runs in published.items()
-        for run in runs
-        for again in anew[kind]
-        if (again.name, again.seed) == (run.name, run.seed)
-    ]
-    if not rows:
-        raise UserError(
-            f"'{shown(runs_dir)}' and '{shown(reproduced_dir)}' have no run of the original "
-            "experiment in common: make reproduce trains seed 0 anew"
-        )
-    return rows
+def told(published: Tables, anew: Tables, run, again) -> list[str]:
+    """What there is to say of one run: a line, and where it differs two more."""
+    line = f"{run.name} seed {run.seed}: "
+    same = 1.0
+    if again.test_accuracy == again.test_accuracy:
+        same = equal_predictions(published, anew, run)
+        line += f"test accuracy {again.test_accuracy:.4f} ({run.test_accuracy:.4f} published), "
+        line += f"{100 * same:.2f} % of the predictions equal, "
+    figures = differences(run, again, FIGURES)
+    if not figures and same == 1:
+        return [line + "all figures equal"]
+    why = differences(run, again, CIRCUMSTANCES) or ["nothing that the tables know of"]
+    return [line + "not all equal", f"  {'; '.join(figures)}", f"  reasons: {'; '.join(why)}"]
 
 
 def parse_args(argv=None):
@@ -150,8 +70,21 @@ def parse_args(argv=None):
 @exit_cleanly
 def main(argv=None) -> None:
     folders = take(parse_args(argv), Folders)
-    print(table(rows_of(folders.runs_dir, folders.reproduced_dir)))
-    print(f"{shown(folders.reproduced_dir)} is left alone from now on: delete it to train again")
+    anew_dir = Path(folders.reproduced_dir)
+    collect(anew_dir, anew_dir / "results")
+    published, anew = Tables(Path(folders.results_dir)), Tables(anew_dir / "results")
+    pairs = [
+        (run, again)
+        for again in anew.results.itertuples()
+        for run in published.runs(again.name, [again.seed])
+    ]
+    if not pairs:
+        raise UserError(
+            f"'{shown(anew_dir)}' has no run of the published tables: make reproduce trains seed 0"
+        )
+    for run, again in pairs:
+        print(*told(published, anew, run, again), sep="\n")
+    print(f"{shown(anew_dir)} is left alone from now on: delete it to train again")
 
 
 if __name__ == "__main__":

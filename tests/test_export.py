@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from classification import ModelCard, TrainedModel, new_alexnet
+from export import FORMATS, largest_difference, network
 from export import main as export
-from exports.formats import FORMATS, PixelsToProbabilities, largest_difference
 from harness.compute import Compute
 from harness.errors import UserError
 from harness.weights import save_weights
@@ -46,7 +46,7 @@ def onnx_file(trained, tmp_path_factory) -> Path:
     for name in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(name)
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
-    FORMATS["onnx"](trained, path)
+    path.write_bytes(FORMATS["onnx"](trained)[0])
     return path
 
 
@@ -63,7 +63,7 @@ def pixels() -> torch.Tensor:
 def test_the_network_has_the_views_and_the_temperature_inside(tmp_path, pixels, flip, shift):
     model = TrainedModel(model_file(tmp_path / "model", flip=flip, tta_shift=shift), CPU)
     with torch.inference_mode():
-        found = PixelsToProbabilities(model.predict)(pixels)
+        found = network(model.predict)(pixels)
     torch.testing.assert_close(found, model.predict(pixels))
     plain = model.predict.model(model.predict.normalise(pixels))
     assert (plain.softmax(dim=1) - found).abs().max() > 0.01
@@ -130,9 +130,9 @@ def test_a_missing_model_is_an_error(fails, tmp_path):
 
 
 def test_the_encoders_code_in_models_md(autoencoder_dir, tmp_path, monkeypatch, capsys):
-    place = tmp_path / "runs" / "autoencoder" / "seed0"
+    place = tmp_path / "results" / "weights"
     place.mkdir(parents=True)
-    (place / "encoder.safetensors").symlink_to(autoencoder_dir / "encoder.safetensors")
+    (place / "autoencoder-seed0.safetensors").symlink_to(autoencoder_dir / "encoder.safetensors")
     monkeypatch.chdir(tmp_path)
     exec(ENCODER_CODE, {})
     assert capsys.readouterr().out == "torch.Size([5, 26, 7, 7])\n"  # 0.1 of 256 maps

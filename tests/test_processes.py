@@ -10,9 +10,10 @@ HERE = Path(__file__).parent.parent
 # Another process has minutes to go; it says which process that is.
 LONG = """
 import os, time
+from benchmarks.measurement import other_process
 from harness.processes import helpers
 if __name__ == "__main__":
-    with helpers() as pool:
+    with STARTED as pool:
         print(pool.submit(os.getpid).result(), flush=True)
         pool.submit(time.sleep, 300).result()
 """
@@ -20,9 +21,10 @@ if __name__ == "__main__":
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
-def test_what_was_started_beside_ends_with_it(tmp_path, sent):
+@pytest.mark.parametrize("started", ["other_process()", "helpers()"])
+def test_what_was_started_beside_ends_with_it(tmp_path, started, sent):
     script = tmp_path / "long.py"  # a spawned process imports it anew
-    script.write_text(LONG)
+    script.write_text(LONG.replace("STARTED", started))
     environment = {"PYTHONPATH": str(HERE), "PATH": ""}
     command = [sys.executable, str(script)]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:

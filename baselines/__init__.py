@@ -1,0 +1,1 @@
+"""What is measured beside the runs: baselines without a network, and what encoders know."""

@@ -1,1 +1,0 @@
-"""Trained classifiers in formats that need none of this project's code."""

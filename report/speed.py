@@ -1,0 +1,313 @@
+"""BENCHMARK.md and its pictures, from results/benchmark.json."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from report.markdown import NONE, cell, listed, render, signed, table
+from report.measured import (
+    LEAST_OF_BARE_STEP,
+    MOST_FOR_DATA,
+    TOO_SLOW,
+    Measured,
+    Part,
+    Table,
+    read_measured,
+)
+from report.printed import ORIGINAL
+
+if TYPE_CHECKING:  # the page is made without matplotlib, and the pictures with it
+    from matplotlib.axes import Axes
+
+__all__ = ["benchmark_page", "draw_benchmark", "read_measured"]
+
+OURS, BARE, USUAL = "this project", "bare step on one batch", "usual script"
+TUTORIAL, TUNED = FORMS = ("in its tutorial", "tuned")  # of a loop
+PARTS = ["data", "matrix", "evaluation", "forward"]  # of this project's training, not loops
+AIMS = {  # times as fast, to each of two goals
+    USUAL: ("the usual script", 6),
+    f"{USUAL}, tuned": ("the same script tuned", 3),
+}
+AIMED_GOALS, AIMED_SECONDS = (0.912, 0.93), 45  # these to the first goal, on two cores
+LIGHT_BLUE = "#9CCBE8"
+LINES = {  # Okabe and Ito's colours; markers tell the lines apart without any
+    "color": ["#D55E00", "#E69F00", "#0072B2", "#56B4E9", "#009E73", "#CC79A7", "#999999"],
+    "marker": list("osD^v<>"),
+}
+
+
+def benchmark_page(measured: Measured, img: str) -> str:
+    """The whole page.
+
+    Args:
+        img: the pictures' folder, as seen from the page.
+    """
+    speed, race = measured.throughput, measured.time_to_accuracy
+    return render(
+        "benchmark.md.j2",
+        img=img,
+        speed=speed and {"part": speed, **speed_values(speed)},
+        race=race and {"part": race, **race_values(race)},
+        others=[(part, finished_table(part)) for part in measured.tables],
+        original=f"{100 * ORIGINAL['from scratch'][0]:.2f} %",
+        limits={"bare": LEAST_OF_BARE_STEP, "data": MOST_FOR_DATA, "code": TOO_SLOW},
+    )
+
+
+def spread(values: pd.Series | list[float], digits: int, sign: bool = False) -> str:
+    """Median (least–most) of the values that are not NaN; a dash where there is none."""
+    values = np.asarray(values)[~np.isnan(values)]
+    if not len(values):
+        return NONE
+    ends = (np.median(values), values.min(), values.max())
+    median, *both = [signed(end, digits) if sign else f"{end:,.{digits}f}" for end in ends]
+    return f"{median} ({(' to ' if sign else '–').join(both)})" if len(values) > 1 else median
+
+
+def finished_table(part: Table) -> str:
+    """The rows as they are; of several values the median and both ends."""
+
+    def spell(value: object, digits: str | None) -> str:
+        if isinstance(value, str):
+            return cell(value)
+        if digits is None:
+            return f"{value:,g}"
+        return spread(np.atleast_1d(value), int(digits), sign=digits.startswith("+"))
+
+    rows = [{c: spell(v, part.digits.get(c)) for c, v in row.items()} for row in part.rows]
+    return table(pd.DataFrame(rows))
+
+
+# ------------------------------------------------------------------ time to accuracy
+
+
+def curves_of(race: Part) -> pd.DataFrame:
+    """A row an epoch of the seeds that are whole, in the file's order of contenders."""
+    frame = pd.DataFrame(race.rows)
+    trainings = frame["seed"].value_counts()
+    frame = frame[frame["seed"].map(trainings) == trainings.max()].explode(["seconds", "accuracy"])
+    frame["epochs"] = np.minimum(frame.groupby(level=0).cumcount() + 1, frame["cycle"])
+    return frame.astype({"seconds": float, "accuracy": float})
+
+
+def reached(curves: pd.DataFrame, goal: float) -> pd.DataFrame:
+    """A row a contender: `seconds` and `epochs` to the goal of each seed, with the shortest cycle
+    that takes every seed there; NaN where none does."""
+    there = curves[["seconds", "epochs"]].where(curves["accuracy"] >= goal)
+    training = [curves[name] for name in ("contender", "cycle", "seed")]
+    every_seed = there.groupby(training).first().unstack("seed").dropna()
+    names = dict.fromkeys([*curves["contender"], *AIMS])
+    return every_seed.groupby("contender").first().reindex(list(names))
+
+
+def ratios(there: pd.DataFrame) -> pd.DataFrame:
+    """A row a contender: its seconds over the first's, seed by seed."""
+    return there["seconds"] / there["seconds"].iloc[0]
+
+
+def race_values(part: Part) -> dict[str, object]:
+    """What the template says of the time to an accuracy."""
+    curves = curves_of(part)
+    found = {goal: reached(curves, goal) for goal in part.facts["goals"]}
+    first, *others = names = list(curves["contender"].unique())
+    seconds, times = {"Trained by": map(cell, names)}, {"Trained by": map(cell, others)}
+    for goal, there in found.items():
+        over = ratios(there)
+        seconds[f"{100 * goal:g} %"] = [seconds_text(there.loc[name]) for name in names]
+        times[f"{100 * goal:g} %"] = [spread(over.loc[name], 2) for name in others]
+    return {
+        "answers": [answer(goal, found[goal]) for goal in AIMED_GOALS],
+        "seconds": table(seconds),
+        "ratios": table(times),
+        "aims": aims([found[goal] for goal in AIMED_GOALS]),
+        "first": first,
+        "seeds": curves["seed"].nunique(),
+        "cycles": listed(
+            [f"{c:g}" for c in curves["cycle"][curves["contender"] == first].unique()]
+        ),
+        "longest": f"{curves['cycle'].max():g}",
+    }
+
+
+def seconds_text(there: pd.Series) -> str:
+    seconds, epochs = there["seconds"].median(), there["epochs"].median()
+    if np.isnan(seconds):
+        return NONE
+    text = spread(there["seconds"], 0 if seconds >= 10 else 1)
+    return f"{text} s, {epochs:g} epoch{'' if epochs == 1 else 's'}"
+
+
+def answer(goal: float, there: pd.DataFrame) -> str:
+    """The sentence that the page begins with."""
+    seconds, over = there["seconds"].iloc[0].median(), ratios(there)
+    if np.isnan(seconds):
+        return f"{100 * goal:g} % is not reached with every seed."
+    than = [
+        f"{spread(over.loc[name], 1)} times as fast as {words}"
+        for name, (words, _) in AIMS.items()
+        if over.loc[name].notna().any()
+    ]
+    text = f"This project trains to {100 * goal:g} % validation accuracy in {seconds:.0f} seconds"
+    return f"{text}: {listed(than)}." if than else f"{text}."
+
+
+def aims(both: list[pd.DataFrame]) -> str:
+    """What was aimed at, and whether it was reached."""
+
+    def said(met: bool) -> str:
+        return "reached" if met else "missed"
+
+    times = []
+    for name, (words, least) in AIMS.items():
+        met = [said(ratios(there).loc[name].median() >= least) for there in both]
+        times.append(f"{least} times as fast as {words} ({' and '.join(met)})")
+    first, second = (f"{100 * goal:g} %" for goal in AIMED_GOALS)
+    soon = said(both[0]["seconds"].iloc[0].median() <= AIMED_SECONDS)
+    return (
+        f"Aimed at, to {first} and to {second}: {listed(times)}; {first} in {AIMED_SECONDS} "
+        f"seconds on two cores ({soon})."
+    )
+
+
+# ------------------------------------------------------------------ images per second
+
+
+class Speeds:
+    """One model's seconds an image: a row a (loop, form), a column a round."""
+
+    def __init__(self, part: Part, model: str):
+        rows = [row for row in part.rows if row["model"] == model]
+        keys = pd.MultiIndex.from_tuples([(row["loop"], FORMS[row["tuned"]]) for row in rows])
+        self.model = model
+        self.seconds = pd.DataFrame([row["seconds"] for row in rows], keys)
+        self.ratios = self.seconds / self.seconds.loc[OURS, TUNED]
+        loops = self.seconds.drop(PARTS, level=0)
+        self.rates = (1 / loops.median(axis=1)).unstack(sort=False)[[*FORMS]]  # a column a form
+
+    def usual(self, form: str) -> pd.Series:
+        """The ratio of the usual script, with the faster of its data loaders."""
+        rates = self.rates.loc[self.rates.index.str.startswith(USUAL), form]
+        return self.ratios.loc[rates.idxmax(), form]
+
+    def table(self) -> str:
+        """A row a training loop, as its tutorial has it and tuned."""
+        loops = self.rates.index
+        columns = {"Training loop": [f"**{x}**" if x == OURS else cell(x) for x in loops]}
+        for form in FORMS:
+            over = self.ratios.drop((OURS, TUNED)).reindex([(loop, form) for loop in loops])
+            columns[f"{form}: images/s"] = [spread([rate], 0) for rate in self.rates[form]]
+            columns[f"{form}: time ÷ ours"] = [spread(times, 2) for times in over.to_numpy()]
+        return table(columns)
+
+    def answer(self) -> str:
+        usual, tuned = (self.usual(form).median() for form in FORMS)
+        return (
+            f"It trains the {self.model} on {usual:.2f} times as many images a second as the usual "
+            f"script, and on {tuned:.2f} times as many as the same script tuned."
+        )
+
+    def figures(self, facts: dict) -> list[tuple]:
+        """Where the time goes: the words, values, digits, the least and the most aimed at."""
+        ours = {name: self.ratios.loc[name, TUNED] for name in (BARE, *PARTS)}
+        peak = facts["flops"][self.model] / self.seconds.loc["matrix", TUNED].median() / 1e9
+        images, tested = facts["images"], f"{facts['evaluated_images']:,} images"
+        evaluation = ours["evaluation"] / ours["forward"]
+        return [
+            ("Times as fast as the usual script in its tutorial", self.usual(TUTORIAL), 2, 3, None),
+            ("Times as fast as the usual script, tuned", self.usual(TUNED), 3, 1.5, None),
+            ("Share of the bare step's speed", ours[BARE], 3, LEAST_OF_BARE_STEP, None),
+            ("Batches alone: share of the training time", ours["data"], 3, None, MOST_FOR_DATA),
+            ("Share of a matrix product's peak", ours["matrix"], 3, None, None),
+            (f"Evaluation of {tested} ÷ its forward passes alone", evaluation, 2, None, 1.2),
+            ("Matrix product's peak, GFLOP/s", [peak], 0, None, None),
+            (
+                f"Epoch of {images:,} images, s",
+                [images / self.rates.loc[OURS, TUNED]],
+                1,
+                None,
+                None,
+            ),
+        ]
+
+
+def speed_values(part: Part) -> dict[str, object]:
+    """What the template says of the images per second."""
+    facts, models = part.facts, [Speeds(part, model) for model in part.facts["runs"]]
+    rows = []
+    for figures in zip(*(model.figures(facts) for model in models), strict=True):
+        words, _, digits, least, most = figures[0]
+        row = {"Figure": words}
+        for model, (_, values, *_) in zip(models, figures, strict=True):
+            middle = np.median(values)
+            missed = (least and middle < least) or (most and middle > most)
+            row[model.model.capitalize()] = spread(values, digits) + (" (missed)" if missed else "")
+        target = f"at least {least}" if least else f"at most {most}" if most else ""
+        rows.append(row | {"Target": target})
+    shares = pd.DataFrame(facts["operations"]).map(lambda share: f"{100 * share:.1f}")
+    return {
+        "answers": [model.answer() for model in models],
+        "loops": {model.model: model.table() for model in models},
+        "figures": table(pd.DataFrame(rows)),
+        "operations": table(
+            shares.rename(columns=str.capitalize).rename_axis("Operation").reset_index()
+        ),
+        "runs": listed([f"`{name}`" for name in facts["runs"].values()]),
+    }
+
+
+# ------------------------------------------------------------------ pictures
+
+
+def draw_benchmark(measured: Measured, img_dir: Path) -> None:
+    """Draw what was measured: benchmark.png and time_to_accuracy.png."""
+    from report.plots import picture
+
+    if part := measured.throughput:
+        models = [Speeds(part, model) for model in part.facts["runs"]]
+        height = 1.3 + 0.48 * len(models[0].rates)
+        with picture(img_dir / "benchmark.png", height, columns=len(models), sharey=True) as (row,):
+            for axes, model in zip(row, models, strict=True):
+                plot_speeds(axes, model)
+            row[0].invert_yaxis()
+            row[0].figure.legend(row[0].containers, FORMS, loc="outside lower center", ncols=2)
+    if race := measured.time_to_accuracy:
+        with picture(img_dir / "time_to_accuracy.png", 4.2) as ((axes,),):
+            plot_curves(axes, curves_of(race), race.facts["goals"])
+
+
+def plot_speeds(axes: "Axes", model: Speeds) -> None:
+    """A bar for each training loop and form."""
+    from report.plots import BLUE
+
+    model.rates.plot.barh(ax=axes, color=[LIGHT_BLUE, BLUE], width=0.8, legend=False)
+    for bars in axes.containers:
+        axes.bar_label(bars, fmt=lambda rate: f"{rate:,.0f}" if rate else "", padding=3)
+    axes.margins(x=0.2)
+    axes.set(title=f"training the {model.model}", xlabel="images per second", ylabel="")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.grid(visible=False)
+
+
+def plot_curves(axes: "Axes", curves: pd.DataFrame, goals: list[float]) -> None:
+    """Accuracy against seconds, means over seeds: each epoch, or the ends of runs of any length."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set_prop_cycle(**LINES)
+    for name, own in curves.groupby("contender", sort=False):
+        ends = own["epochs"] == own["cycle"]
+        epochs = own[ends if own["cycle"].nunique() > 1 else own["epochs"] > 0].groupby("epochs")
+        every_seed = epochs["seed"].nunique() == own["seed"].nunique()
+        means = epochs[["seconds", "accuracy"]].mean()[every_seed]
+        line = ":" if name == USUAL or name.startswith(f"{USUAL} with") else "-"
+        axes.plot(means["seconds"], 100 * means["accuracy"], linestyle=line, label=name)
+    for goal in goals:
+        axes.axhline(100 * goal, color="black", linewidth=0.6)
+    axes.set(xscale="log", xlabel="seconds of training", ylabel="validation accuracy, %")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_ylim(bottom=100 * min(goals) - 4)
+    axes.set_title("mean over seeds; of several run lengths the ends; black: the goals")
+    axes.legend(loc="lower right")

@@ -1,1 +1,0 @@
-"""The comparison over label budgets and seeds: its grid, its runs, STUDY.md and its plots."""
