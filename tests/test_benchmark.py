@@ -20,7 +20,7 @@ from data import load_dataset
 from harness.compute import set_up_compute
 from recipes import AutoencoderRecipe, ClassifierRecipe
 from report.measured import TOO_SLOW, Measured, read_measured
-from report.speed import Speeds, benchmark_page, curves_of, draw_benchmark, reached
+from report.speed import Speeds, benchmark_page, draw_benchmark
 
 SMALL = ["--dataset", "digits", "--width", "0.05", "--device", "cpu", "--threads", "1"]
 SMALL += ["--precision", "fp32"]
@@ -267,6 +267,7 @@ TRAININGS = [
         ("ours", 1, 1, [12.0], [0.895]),
         ("ours", 1, 2, [12.0, 24.0], [0.90, 0.921]),
         ("usual script", 1, 15, [36.0, 72.0], [0.89, 0.93]),
+        ("ours", 2, 1, [1.0], [0.905]),  # of a seed that is not whole, and does not count
     ]
 ]
 RACE = PART | {"facts": {"goals": [0.9, 0.912, 0.93], "valid_images": 5000}, "rows": TRAININGS}
@@ -286,18 +287,6 @@ def measured():
 @pytest.fixture(scope="module")
 def page(measured):
     return benchmark_page(measured, "pictures")
-
-
-def test_the_shortest_cycle_that_takes_every_seed_there_counts():
-    def to(goal: float, contender: str, rows=TRAININGS) -> list[list[float]]:
-        found = reached(curves_of(SimpleNamespace(rows=rows)), goal).loc[contender]
-        return [found["seconds"].tolist(), found["epochs"].tolist()]
-
-    assert to(0.90, "ours") == [[20, 12], [2, 1]]
-    assert to(0.92, "usual script") == [[90, 72], [3, 2]]
-    assert str(to(0.925, "ours")) == "[[nan, nan], [nan, nan]]"
-    cut = [*TRAININGS, TRAININGS[0] | {"seed": 2}]
-    assert to(0.90, "ours", cut) == [[20, 12], [2, 1]]  # without a seed that is not whole
 
 
 def test_the_page_leads_with_the_time_to_accuracy(page):

@@ -223,18 +223,14 @@ def of_20_gigabytes(path):
     os.truncate(path, 20 * 10**9)
 
 
-@pytest.mark.parametrize(
-    ("make", "says"),
-    [
-        (of_20_gigabytes, "20,000,000,000 bytes"),
-        (os.mkfifo, "not a regular file"),
-        (os.mkdir, "not a regular file"),
-        (lambda path: path.symlink_to("/dev/zero"), "not a regular file"),
-    ],
-)
-def test_what_lies_in_place_of_an_archive_is_not_read(make, says, tmp_path):
+def device(path):
+    path.symlink_to("/dev/zero")
+
+
+@pytest.mark.parametrize("make", [of_20_gigabytes, os.mkfifo, os.mkdir, device])
+def test_what_lies_in_place_of_an_archive_is_not_read(make, tmp_path):
     make(tmp_path / NAME)
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=r"not a regular file|20,000,000,000 bytes"):
         fetch(tmp_path / NAME, mirrors=[])
 
 

@@ -117,7 +117,7 @@ def test_an_unfinished_study_is_told_as_ones_own_runs(tmp_path):
     assert texts[tmp_path / "README.md"].startswith("# Your runs\n")
     study = texts[tmp_path / "STUDY.md"]
     assert "## The protocol" not in study
-    assert "| pretrained | from scratch | 100 % | 10 | +10.00 |" in study
+    assert "| pretrained | from scratch | 100 % | 10 | +5.00 |" in study
 
 
 @pytest.mark.parametrize(
