@@ -18,9 +18,6 @@ PATCH = 4  # pixels a side; the 7x7 grid of patches is the last stage's grid of 
 ORIENTATIONS = 8  # of a gradient: upright, level, both diagonals, and what lies between
 AROUND = 5  # pixels a side of the neighbourhood that a histogram is of
 FLAT = 0.1  # added to a patch's deviation, so that a flat patch's rounding errors do not count
-LEAST_ERASED, MOST_ERASED = 0.02, 1 / 3  # of an image's area
-LONGEST = 10 / 3  # an erased rectangle's one side, as a multiple of the other
-NOISE_STD = 0.7  # in units of the pixels' standard deviation
 
 
 @dataclass(frozen=True)
@@ -98,14 +95,12 @@ class Batches:
             rows, columns = offsets[:, index]
             yield self._cut(index, rows, columns, mirrored[index]), self.labels[index]
 
-    def in_order(self, down: int = 0, right: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images once, as they are, moved by so many pixels (at most `shift`)."""
-        for index in torch.arange(len(self.labels), device=self.labels.device).split(
-            self.batch_size
-        ):
-            rows = torch.full_like(index, self.shift - down)
-            columns = torch.full_like(index, self.shift - right)
-            yield self._cut(index, rows, columns, index < 0), self.labels[index]
+    def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """All images once, as they are."""
+        inside = slice(self.shift, self.shift + SIZE)
+        images = self.padded[:, inside, inside].split(self.batch_size)
+        for part, labels in zip(images, self.labels.split(self.batch_size), strict=True):
+            yield self.normalise(part), labels
 
     def _mirrored(self, epoch: int) -> Tensor:
         if self.flip == "none":
@@ -138,16 +133,11 @@ def training_batches(
 
 
 def evaluation_batches(
-    images: Tensor, labels: Tensor, normalise: Normalisation, compute: Compute, shift: int = 0
+    images: Tensor, labels: Tensor, normalise: Normalisation, compute: Compute
 ) -> Batches:
-    """Batches of uint8 images (n, 28, 28) to be read in order, moved by up to `shift` pixels."""
-    return Batches(
-        images.to(compute.device),
-        labels.to(compute.device),
-        normalise,
-        batch_size=EVALUATION_BATCH,
-        shift=shift,
-    )
+    """Batches of uint8 images (n, 28, 28) to be read in order."""
+    images, labels = images.to(compute.device), labels.to(compute.device)
+    return Batches(images, labels, normalise, batch_size=EVALUATION_BATCH)
 
 
 def describe_data(dataset: ImageSet, used: Tensor, valid: Tensor) -> Data:
@@ -161,41 +151,6 @@ def describe_data(dataset: ImageSet, used: Tensor, valid: Tensor) -> Data:
     )
 
 
-def erase(images: Tensor, share: float, rng: torch.Generator) -> Tensor:
-    """Random erasing (Zhong et al. 2020, arXiv:1708.04896): hide a rectangle of some images.
-
-    Area, proportions and place are drawn for each image, in torchvision's ranges; what is hidden
-    is behind the mean grey.
-
-    Args:
-        images: normalised (N, 1, 28, 28).
-        share: the probability of an image to lose a rectangle, in [0, 1].
-        rng: a CPU generator, so that every device draws the same.
-    """
-    if share == 0:
-        return images
-    draws = torch.rand(5, len(images), generator=rng).to(images.device)
-    chosen, area, proportions, top, left = draws
-    area = SIZE**2 * (LEAST_ERASED + (MOST_ERASED - LEAST_ERASED) * area)
-    ratio = LONGEST ** (2 * proportions - 1)
-    rows, columns = stretch(top, (area * ratio).sqrt()), stretch(left, (area / ratio).sqrt())
-    hidden = (chosen < share)[:, None, None] & rows[:, :, None] & columns[:, None, :]
-    return images.masked_fill(hidden.unsqueeze(1), 0.0)
-
-
-def stretch(place: Tensor, length: Tensor) -> Tensor:
-    """Which of 28 pixels lie in a stretch, bool (N, 28).
-
-    Args:
-        place: in [0, 1), from the first place where it fits to the last, (N,).
-        length: in pixels, (N,).
-    """
-    length = length.round().clamp(max=SIZE)
-    first = (place * (SIZE - length + 1)).floor()
-    pixel = torch.arange(SIZE, device=place.device)
-    return (pixel >= first[:, None]) & (pixel < (first + length)[:, None])
-
-
 def corrupt(
     images: Tensor, corruption: str, hidden_patches: int, rng: torch.Generator
 ) -> tuple[Tensor, Tensor]:
@@ -204,19 +159,15 @@ def corrupt(
     Args:
         images: normalised (N, 1, 28, 28).
         corruption: `mask` hides some of the 49 4x4 patches behind the mean grey and counts only
-            those; `noise` adds normal noise and `none` changes nothing; both count every pixel.
+            those; `none` changes nothing and counts every pixel.
         hidden_patches: how many `mask` hides, from 1 to 48.
         rng: a CPU generator, so that every device draws the same corruption.
 
     Returns:
         corrupted images and counted pixels (bool), both (N, 1, 28, 28).
     """
-    everything = torch.ones_like(images, dtype=torch.bool)
     if corruption == "none":
-        return images, everything
-    if corruption == "noise":
-        noise = torch.randn(images.shape, generator=rng).to(images.device)
-        return images + NOISE_STD * noise, everything
+        return images, torch.ones_like(images, dtype=torch.bool)
     grid = SIZE // PATCH
     draws = torch.rand(len(images), grid * grid, generator=rng).to(images.device)
     ranks = draws.argsort(dim=1).argsort(dim=1)

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Iterator
-from itertools import product, repeat
+from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING, Annotated
 
 import torch
@@ -12,15 +13,15 @@ from torch.nn import functional as F
 from torch.optim.swa_utils import update_bn
 
 from autoencoding import AuxiliaryReconstruction
-from batches import Batches, Normalisation, erase, evaluation_batches
-from data import ImageSet, derive_seed, generator
+from batches import Batches, Normalisation, evaluation_batches
+from data import ImageSet, derive_seed
 from harness import board
 from harness.compute import Compute
 from harness.errors import UserError
 from harness.files import write_arrays
 from harness.rundir import Run
 from harness.weights import Tensors, fill, load_weights, save_weights
-from metrics import Metrics, TestScores, ValidScores, classification_report
+from metrics import Metrics, Share, TestScores, ValidScores, classification_report
 from models import AlexNet
 from recipes import MODEL, ClassifierRecipe, EncoderSource
 from training import Task
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 EXAMPLES = 10  # validation images that TensorBoard shows
-Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class ModelCard(Struct, frozen=True, kw_only=True, tag="classifier", tag_field="kind"):
@@ -92,19 +92,16 @@ class Classification(Task):
         super().__init__(model, batches, valid_batches, recipe, compute)
         if unlabelled and recipe.freeze_encoder:
             raise UserError("--auxiliary-loss trains the encoder: leave out --freeze-encoder")
-        self.auxiliary = None
-        if unlabelled:
-            auxiliary = AuxiliaryReconstruction(model.encoder, unlabelled, recipe)
-            self.auxiliary = compute.place(auxiliary)
+        auxiliary = unlabelled and AuxiliaryReconstruction(model.encoder, unlabelled, recipe)
+        self.auxiliary = auxiliary and compute.place(auxiliary)
         if recipe.freeze_encoder:
             recompute_bn_stats(model.encoder, batches, compute)
             model.freeze_encoder()
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, ...]]:
-        rng = generator(self.recipe.seed, "erasing", epoch)
         unlabelled = self.auxiliary.epoch(epoch) if self.auxiliary else repeat(())
-        for (images, labels), others in zip(self.batches.epoch(epoch), unlabelled, strict=False):
-            yield erase(images, self.recipe.random_erasing, rng), labels, *others
+        for batch, others in zip(self.batches.epoch(epoch), unlabelled, strict=False):
+            yield *batch, *others
 
     def loss(self, logits: Tensor, labels: Tensor, *unlabelled: Tensor) -> Tensor:
         """Cross-entropy with label smoothing, in nats; the auxiliary loss on top, if any."""
@@ -123,9 +120,7 @@ class Classification(Task):
         ]
 
     def evaluate(self, forward: Callable[..., Tensor]) -> dict[str, float]:
-        predicted = predict(
-            forward, self.valid_batches, self.compute, mirror=self.recipe.flip != "none"
-        )
+        predicted = predict(forward, self.valid_batches, self.recipe, self.compute)
         loss, accuracy = score(predicted, self.valid_batches.labels)
         return {"valid_loss": loss, "valid_accuracy": accuracy}
 
@@ -141,35 +136,28 @@ def recompute_bn_stats(encoder: nn.Module, batches: Batches, compute: Compute) -
         update_bn(batches.epoch(0), encoder)
 
 
+@dataclass(frozen=True)
 class Predictor:
-    """Class probabilities of uint8 images (n, 28, 28), over the recipe's test-time views.
+    """Class probabilities of uint8 images (n, 28, 28).
 
     Args:
+        model: in the mode of evaluation.
         temperature: divides the logarithms of the probabilities, which moves no class ahead of
             another.
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        normalise: Normalisation,
-        recipe: ClassifierRecipe,
-        compute: Compute,
-        temperature: float = 1.0,
-    ):
-        self.model = model.eval()
-        self.normalise = normalise
-        self.recipe = recipe
-        self.compute = compute
-        self.temperature = temperature
+    model: nn.Module
+    normalise: Normalisation
+    recipe: ClassifierRecipe
+    compute: Compute
+    temperature: float = 1.0
 
     def __call__(self, images: Tensor) -> Tensor:
         """Float32 (n, classes) on the CPU."""
-        shift, mirror = self.recipe.tta_shift, self.recipe.flip != "none"
         unused = torch.zeros(len(images), dtype=torch.int64)
-        batches = evaluation_batches(images, unused, self.normalise, self.compute, shift)
-        averaged = predict(self.model, batches, self.compute, mirror=mirror, shift=shift).cpu()
-        return averaged if self.temperature == 1 else tempered(averaged, self.temperature)
+        batches = evaluation_batches(images, unused, self.normalise, self.compute)
+        found = predict(self.model, batches, self.recipe, self.compute).cpu()
+        return found if self.temperature == 1 else tempered(found, self.temperature)
 
 
 def tempered(probabilities: Tensor, temperature: float) -> Tensor:
@@ -199,7 +187,7 @@ def fit_temperature(probabilities: Tensor, labels: Tensor) -> float:
 def test(run: Run, task: Classification, dataset: ImageSet) -> Metrics:
     """The trained model's scores; the test set is read here, once, and its predictions written."""
     recipe, labels = task.recipe, task.valid_batches.labels.cpu()
-    predict_images = Predictor(task.model, task.batches.normalise, recipe, task.compute)
+    predict_images = Predictor(task.model.eval(), task.batches.normalise, recipe, task.compute)
     valid = predict_images(task.valid_batches.padded)  # they are not moved, so as they are
     loss, accuracy = score(valid, labels)
     temperature = fit_temperature(valid, labels)
@@ -235,38 +223,20 @@ def write_predictions(
 
 @torch.inference_mode()
 def predict(
-    forward: Callable[..., Tensor],
-    batches: Batches,
-    compute: Compute,
-    *,
-    mirror: bool = False,
-    shift: int = 0,
+    forward: Callable[..., Tensor], batches: Batches, recipe: ClassifierRecipe, compute: Compute
 ) -> Tensor:
-    """Class probabilities (N, classes), float32, in the batches' order, averaged over views.
+    """Class probabilities (N, classes), float32, in the batches' order.
 
-    This is test-time augmentation (Krizhevsky et al. 2012, section 4.1).
-
-    Args:
-        mirror: each view's mirror image is one too, which suits a model trained on both.
-        shift: the views are the image moved by up to so many pixels, down or up, right or left.
+    Where training mirrors images, an image and its mirror image are averaged: test-time
+    augmentation (Krizhevsky et al. 2012, section 4.1).
     """
-    views = [
-        torch.cat([probabilities(forward, images, compute, mirror) for images, _ in moved])
-        for moved in (
-            batches.in_order(*offsets) for offsets in product(range(-shift, shift + 1), repeat=2)
-        )
-    ]
-    return torch.stack(views).mean(dim=0)
-
-
-def probabilities(
-    forward: Callable[..., Tensor], images: Tensor, compute: Compute, mirror: bool
-) -> Tensor:
-    """Class probabilities of one batch, (n, classes) float32; over images and mirror images."""
-    both = [images, images.flip(-1)] if mirror else [images]
-    with compute.autocast():
-        logits = [forward(view) for view in both]
-    return torch.stack(logits).float().softmax(dim=-1).mean(dim=0)
+    found = []
+    for images, _ in batches.in_order():
+        views = [images] if recipe.flip == "none" else [images, images.flip(-1)]
+        with compute.autocast():
+            logits = torch.stack([forward(view) for view in views])
+        found.append(logits.float().softmax(dim=-1).mean(dim=0))
+    return torch.cat(found)
 
 
 def score(probabilities: Tensor, labels: Tensor) -> tuple[float, float]:
@@ -297,8 +267,7 @@ def save(run: Run, task: Classification, metrics: Metrics) -> None:
 
 def pictures(task: Classification, classes: list[str]) -> dict[str, "Figure"]:
     """What TensorBoard shows of a classifier."""
-    mirror = task.recipe.flip != "none"
-    predicted = predict(task.model, task.valid_batches, task.compute, mirror=mirror).cpu()
+    predicted = predict(task.model, task.valid_batches, task.recipe, task.compute).cpu()
     labels = task.valid_batches.labels.cpu()
     first = next(task.valid_batches.in_order())[0][:EXAMPLES]
     titles = [
@@ -331,9 +300,8 @@ class Typical(nn.Module):
         from sklearn.covariance import ledoit_wolf
 
         model = task.model.eval()
-        hidden = torch.cat(
-            [model.hidden(x).float().cpu() for x, _ in task.valid_batches.in_order()]
-        )
+        batches = task.valid_batches.in_order()
+        hidden = torch.cat([model.hidden(images).float().cpu() for images, _ in batches])
         labels = task.valid_batches.labels.cpu()
         typical = cls(hidden.shape[1], model.classifier[-1].out_features)
         fitted, held = hidden[::2], hidden[1::2]  # far more would be within a limit of its own fit
@@ -371,13 +339,8 @@ class TrainedModel:
             self.typical = Typical(model.classifier[-1].in_features, len(card.classes))
             fill(self.typical, known, path)
         self.classes = card.classes
-        self.predict = Predictor(
-            compute.place(model),
-            Normalisation(card.mean, card.std),
-            card.recipe,
-            compute,
-            card.temperature,
-        )
+        model, normalise = compute.place(model).eval(), Normalisation(card.mean, card.std)
+        self.predict = Predictor(model, normalise, card.recipe, compute, card.temperature)
 
     @torch.inference_mode()
     def is_like_training(self, images: Tensor) -> list[bool | None]:

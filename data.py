@@ -39,12 +39,8 @@ ARCHIVE_BYTES = {  # sizes of the official archives, in the order of FILES
     "kmnist": (18_165_135, 29_497, 3_041_136, 5_120),
 }
 LARGEST_ARRAY = 64 * 2**20  # bytes: 60,000 images of 28 x 28 are 47 million
-# Asked before torchvision's mirrors, since these speak https.
-HTTPS_MIRRORS = {
-    "fashion": ["https://storage.googleapis.com/tensorflow/tf-keras-datasets/"],
-    "mnist": [],
-    "kmnist": [],
-}
+# Asked before torchvision's mirrors, since it speaks https.
+HTTPS_MIRRORS = {"fashion": ["https://storage.googleapis.com/tensorflow/tf-keras-datasets/"]}
 
 
 @dataclass(frozen=True)
@@ -76,7 +72,7 @@ def load_dataset(name: str, data_dir: str | Path, download: bool = True) -> Imag
     source = {"fashion": datasets.FashionMNIST, "mnist": datasets.MNIST, "kmnist": datasets.KMNIST}
     folder = Path(data_dir) / source[name].__name__ / "raw"
     digests = FASHION_SHA256 if name == "fashion" else dict(source[name].resources)
-    mirrors = HTTPS_MIRRORS[name] + source[name].mirrors if download else []
+    mirrors = HTTPS_MIRRORS.get(name, []) + source[name].mirrors if download else []
     archives = {
         part: _read_archive(folder / file, Expected(digests[file], size), mirrors)
         for (part, file), size in zip(FILES.items(), ARCHIVE_BYTES[name], strict=True)
@@ -221,7 +217,7 @@ def _shuffled(count: int, seed: int) -> Tensor:
     return torch.randperm(count, generator=generator(seed, "subset"))
 
 
-STREAMS = ("subset", "model", "order", "shift", "flip", "corruption", "validation", "erasing")
+STREAMS = ("subset", "model", "order", "shift", "flip", "corruption", "validation")
 
 
 def derive_seed(seed: int, stream: str, epoch: int = 0) -> int:

@@ -10,7 +10,6 @@ import importlib
 import io
 import json
 import warnings
-from itertools import product
 
 import msgspec
 
@@ -80,11 +79,10 @@ def traced(trained):
 def network(predictor):
     """A `classification.Predictor` as one `torch.nn.Module`."""
     import torch
-    from torch.nn import functional as F
 
     from classification import tempered
 
-    shift, temperature = predictor.recipe.tta_shift, predictor.temperature
+    temperature = predictor.temperature
 
     class PixelsToProbabilities(torch.nn.Module):
         def __init__(self):
@@ -92,11 +90,9 @@ def network(predictor):
             self.model = predictor.model
 
         def forward(self, pixels):
-            padded = F.pad(pixels, (shift,) * 4) if shift else pixels
-            corners = product(range(2 * shift + 1), repeat=2)
-            views = [padded[:, row : row + SIZE, column : column + SIZE] for row, column in corners]
+            views = [pixels]
             if predictor.recipe.flip != "none":
-                views += [view.flip(-1) for view in views]
+                views.append(pixels.flip(-1))
             shares = [self.model(predictor.normalise(view)).softmax(dim=1) for view in views]
             averaged = torch.stack(shares).mean(dim=0)
             return averaged if temperature == 1 else tempered(averaged, temperature)

@@ -112,34 +112,24 @@ def classification_report(
         raise ValueError(f"labels {labels.shape} and predicted {predicted.shape} are not pairs")
     if not np.isin([labels, predicted], indices).all():
         raise ValueError(f"a label or prediction is no index of {len(classes)} classes")
-    columns = precision_recall_fscore_support(
+    *scores, support = precision_recall_fscore_support(
         labels, predicted, labels=indices, zero_division=np.nan
     )
-    precision, recall, f1, support = (column.tolist() for column in columns)
+    mean_precision, mean_recall, mean_f1 = (float(np.nanmean(score)) for score in scores)
+    defined = [[None if np.isnan(x) else x for x in score.tolist()] for score in scores]
     return TestScores(
         loss=loss,
         accuracy=float(np.mean(labels == predicted)),
-        mean_class_accuracy=float(np.nanmean(recall)),
-        macro_precision=float(np.nanmean(precision)),
-        macro_recall=float(np.nanmean(recall)),
-        macro_f1=float(np.nanmean(f1)),
+        mean_class_accuracy=mean_recall,
+        macro_precision=mean_precision,
+        macro_recall=mean_recall,
+        macro_f1=mean_f1,
         per_class=[
-            ClassScores(
-                class_name=classes[k],
-                accuracy=_defined(recall[k]),
-                precision=_defined(precision[k]),
-                recall=_defined(recall[k]),
-                f1_score=_defined(f1[k]),
-                support=support[k],
-            )
-            for k in indices
+            ClassScores(class_name=name, accuracy=r, precision=p, recall=r, f1_score=f1, support=n)
+            for name, p, r, f1, n in zip(classes, *defined, support.tolist(), strict=True)
         ],
         confusion=confusion_matrix(labels, predicted, labels=indices).tolist(),
     )
-
-
-def _defined(value: float) -> float | None:
-    return None if np.isnan(value) else value
 
 
 class Calibration(msgspec.Struct, frozen=True, kw_only=True):

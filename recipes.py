@@ -18,13 +18,13 @@ WEIGHTS_DIR = Path("results/weights")  # the published ones
 ENCODER, MODEL = "encoder.safetensors", "model.safetensors"  # the weights that a run leaves
 DEFAULT_MODEL = str(WEIGHTS_DIR / "pretrained-seed0.safetensors")
 FLIPS = {"fashion": "alternate", "mnist": "none", "kmnist": "none", "digits": "none"}
-TARGETS = {"mask": "gradients", "noise": "pixels", "none": "pixels"}
+TARGETS = {"mask": "gradients", "none": "pixels"}
 
 Dataset = Literal["fashion", "mnist", "kmnist", "digits"]
 Schedule = Literal["one-cycle", "constant"]
 Optimizer = Literal["adam", "muon"]
 Flip = Literal["alternate", "random", "none"]
-Corruption = Literal["mask", "noise", "none"]
+Corruption = Literal["mask", "none"]
 Target = Literal["gradients", "normalised", "pixels"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -125,17 +125,10 @@ class ClassifierRecipe(Recipe, frozen=True, kw_only=True, tag="classifier", tag_
     label_smoothing: Annotated[
         float, about("in the training loss (Szegedy et al. 2016)", "smoothing{}", ge=0, lt=1)
     ] = 0.1
-    random_erasing: Annotated[
-        float,
-        about("share of images that lose a rectangle (Zhong et al. 2020)", "erasing{}", ge=0, le=1),
-    ] = 0.0
     auxiliary_loss: Annotated[
         float,
         about("weight of reconstructing images without labels", "auxiliary{}", ge=0, le=100),
     ] = 0.0
-    tta_shift: Annotated[
-        int, about("average predictions over shifts by up to so many pixels", "tta{}", ge=0, le=3)
-    ] = 0
     skip_test: Annotated[
         bool, about("never read the test set: for runs that choose between recipes", "notest")
     ] = False

@@ -110,10 +110,8 @@ class Job(NamedTuple):
     @property
     def passes(self) -> float:
         """Its epochs, in passes over all training images."""
-        recipe = self.setup.recipe
-        return recipe.epochs * getattr(
-            recipe, "label_fraction", getattr(recipe, "image_fraction", 1)
-        )
+        options = asdict(self.setup.recipe)
+        return options["epochs"] * options.get("label_fraction", options.get("image_fraction"))
 
 
 class Outcome(NamedTuple):
@@ -135,11 +133,8 @@ def main(argv=None) -> None:
     from report.study import read_study, study_file
     from report.tables import Tables
 
-    study, what, workers = (
-        read_study(study_file(args.dataset)),
-        take(args, What),
-        take(args, Workers),
-    )
+    study = read_study(study_file(args.dataset))
+    what, workers = take(args, What), take(args, Workers)
     runs_dir = Path(args.runs_dir or ("demo" if args.dataset == "digits" else Files().runs_dir))
     refuse_files(runs_dir.absolute())
     ids = chosen(args.questions, known_ids(args), "--questions")

@@ -6,15 +6,7 @@ from functools import partial
 
 from harness.errors import exit_cleanly
 from harness.options import Parser, option_name, take
-from recipes import (
-    AutoencoderRecipe,
-    ClassifierRecipe,
-    Display,
-    Files,
-    Machine,
-    Setup,
-    pretraining,
-)
+from recipes import AutoencoderRecipe, ClassifierRecipe, Display, Files, Machine, Setup, pretraining
 from train_baseline import train
 
 EXAMPLES = """\

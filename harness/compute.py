@@ -84,10 +84,7 @@ class Compute:
 
 
 def set_up_compute(
-    device: str = "auto",
-    precision: str = "auto",
-    compile: bool = False,
-    threads: int | None = None,
+    device: str = "auto", precision: str = "auto", compile: bool = False, threads: int | None = None
 ) -> Compute:
     """Set the number of threads, keep freed memory, and choose the fastest form of computing.
 
@@ -103,11 +100,8 @@ def set_up_compute(
     if threads:
         torch.set_num_threads(threads)
     keep_freed_memory()
-    available = {
-        "cuda": torch.cuda.is_available(),
-        "mps": torch.backends.mps.is_available(),
-        "cpu": True,
-    }
+    cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    available = {"cuda": cuda, "mps": mps, "cpu": True}  # the best first
     if device == "auto":
         device = next(name for name, there in available.items() if there)
     elif not available[device]:

@@ -35,11 +35,7 @@ class Expected:
 
 
 def read_or_download(
-    path: Path,
-    expected: Expected,
-    mirrors: list[str],
-    stall: float = STALL,
-    total: float = TOTAL,
+    path: Path, expected: Expected, mirrors: list[str], stall: float = STALL, total: float = TOTAL
 ) -> bytes:
     """The file's verified bytes; where it is missing, the mirrors are asked one after the other.
 

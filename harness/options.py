@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from functools import cache, partial
 from inspect import get_annotations
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
@@ -134,10 +134,10 @@ def add_presets(parser: Parser, presets: dict[str, dict[str, object]]) -> None:
     )
 
 
-def take(arguments: argparse.Namespace, struct: type[T], **others: Any) -> T:
+def take(arguments: argparse.Namespace, struct: type[T]) -> T:
     """The struct whose fields' values were given on the command line."""
     names = {field.name for field in fields(struct)} & set(vars(arguments))
-    return struct(**{name: getattr(arguments, name) for name in names}, **others)
+    return struct(**{name: getattr(arguments, name) for name in names})
 
 
 def choices_of(kind: object) -> tuple[str, ...]:

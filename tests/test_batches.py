@@ -4,13 +4,9 @@ import torch
 
 from batches import (
     FLAT,
-    LEAST_ERASED,
-    MOST_ERASED,
-    NOISE_STD,
     Batches,
     Normalisation,
     corrupt,
-    erase,
     oriented_gradients,
     patch_statistics,
 )
@@ -137,34 +133,6 @@ def test_no_corruption_is_the_identity():
     seen, counted = corrupted(images, "none")
     assert torch.equal(seen, images)
     assert counted.all()
-
-
-def test_noise_has_its_deviation():
-    images = torch.rand(64, 1, 28, 28)
-    seen, counted = corrupted(images, "noise")
-    assert (seen - images).std() == pytest.approx(NOISE_STD, rel=0.02)
-    assert (seen - images).mean() == pytest.approx(0, abs=0.02)
-    assert counted.all()
-
-
-def test_random_erasing_hides_a_rectangle_of_some_images():
-    images = torch.rand(4000, 1, 28, 28) + 1
-    seen = erase(images, 0.25, torch.Generator().manual_seed(0))
-    hidden = (seen == 0).squeeze(1)
-    assert torch.equal(seen.squeeze(1)[~hidden], images.squeeze(1)[~hidden])
-    erased = hidden[hidden.flatten(1).any(dim=1)]
-    assert len(erased) / len(images) == pytest.approx(0.25, abs=0.02)
-    heights, widths = erased.any(dim=2).sum(dim=1), erased.any(dim=1).sum(dim=1)
-    areas = erased.sum(dim=(1, 2))
-    assert torch.equal(areas, heights * widths)
-    # Sides are whole pixels, so that an area is a few pixels off.
-    assert areas.min() >= LEAST_ERASED * 784 - 6 and areas.max() <= MOST_ERASED * 784 + 14
-    assert areas.float().mean() == pytest.approx(784 * (LEAST_ERASED + MOST_ERASED) / 2, rel=0.05)
-    assert (heights > widths).float().mean() == pytest.approx(0.5, abs=0.08)
-    assert erased.any(dim=0).all()  # it may lie anywhere
-    again = erase(images, 0.25, torch.Generator().manual_seed(0))
-    assert torch.equal(again, seen)
-    assert erase(images, 0.0, torch.Generator()) is images
 
 
 def test_patch_statistics():

@@ -59,9 +59,8 @@ def pixels() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("flip", ["none", "alternate"])
-@pytest.mark.parametrize("shift", [0, 2])
-def test_the_network_has_the_views_and_the_temperature_inside(tmp_path, pixels, flip, shift):
-    model = TrainedModel(model_file(tmp_path / "model", flip=flip, tta_shift=shift), CPU)
+def test_the_network_has_the_views_and_the_temperature_inside(tmp_path, pixels, flip):
+    model = TrainedModel(model_file(tmp_path / "model", flip=flip), CPU)
     with torch.inference_mode():
         found = network(model.predict)(pixels)
     torch.testing.assert_close(found, model.predict(pixels))

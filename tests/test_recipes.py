@@ -94,8 +94,7 @@ def test_a_classifiers_name_says_what_differs_from_its_preset(options, encoder, 
         ({"target": "pixels", "skips": False}, "autoencoder-pixels-noskips"),
         (PLAIN, "autoencoder-original"),
         (PLAIN | {"dataset": "digits"}, "autoencoder-digits-original"),
-        (PLAIN | {"corruption": "noise"}, "autoencoder-noise-rate0.001-width1-constant-shift0-"
-         "flip-none"),
+        (PLAIN | {"shift": 1}, "autoencoder-none-rate0.001-width1-constant-shift1-flip-none"),
     ],
 )  # fmt: skip
 def test_an_autoencoders_name_says_what_differs_from_its_preset(options, name):
@@ -152,7 +151,7 @@ def test_every_option_that_decides_has_its_own_place_in_the_name(struct, preset)
                 "schedule": {"one-cycle": "constant", "constant": "one-cycle"},
                 "flip": {"alternate": "random", "none": "random"},
                 "dataset": {"fashion": "digits"},
-                "corruption": {"mask": "noise", "none": "noise"},
+                "corruption": {"mask": "none", "none": "mask"},
                 "target": {"gradients": "pixels", "pixels": "gradients"},
                 "optimizer": {"adam": "muon"},
             }.get(name, {}).get,
@@ -204,9 +203,9 @@ def test_the_command_line_gives_every_option():
     args = train_baseline.parse_args(["--label-fraction", "0.01", "--flip", "none", "--skip-test"])
     expected = ClassifierRecipe(label_fraction=0.01, flip="none", skip_test=True)
     assert take(args, ClassifierRecipe) == expected
-    args = pretrain_autoencoder.parse_args(["--no-skips", "--corruption", "noise"])
+    args = pretrain_autoencoder.parse_args(["--no-skips", "--corruption", "none"])
     recipe = take(args, AutoencoderRecipe)
-    assert recipe == AutoencoderRecipe(skips=False, corruption="noise")
+    assert recipe == AutoencoderRecipe(skips=False, corruption="none")
     assert recipe.target == "pixels"
 
 

@@ -108,7 +108,7 @@ def test_the_shell_completes_options(line, offered, tmp_path):
         "--dataset imagenet", "--label-fraction 0", "--label-fraction 1.5", "--label-fraction nan",
         "--epochs 0", "--epochs ten", "--batch-size -1", "--seed -1", "--width 0", "--width 1e3",
         "--learning-rate inf", "--label-smoothing 1", "--precision fp8", "--epoch 3",
-        f"--threads {10**12}", f"--shift {10**9}", f"--epochs {10**30}", "--tta-shift 30",
+        f"--threads {10**12}", f"--shift {10**9}", f"--epochs {10**30}",
         "--preset none", "--optimizer sgd",
     ],
 )  # fmt: skip
