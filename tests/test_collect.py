@@ -43,8 +43,8 @@ def test_a_row_a_run_and_a_column_a_fact(runs):
     facts = (run.arm, run.encoder_corruption, run.encoder_digest)
     assert facts == ("pretrained", "mask", f"{1:064x}")
     assert first.parameters == 357_850
-    kept = read_arrays(tables.folder / "reconstructions.npz", ("original", "label"))
-    assert kept["original"].shape == (3, 28, 28)
+    with np.load(tables.folder / "reconstructions.npz") as kept:
+        assert kept["original"].shape == (3, 28, 28)
     history = tables.history.query("name == 'baseline' and seed == 1")
     assert list(history["valid_accuracy"]) == [0.5, 0.9]
 

@@ -279,10 +279,8 @@ def test_a_published_table_is_not_torn(page):
         assert [lines[row].replace("\\|", "").count("|") for row in (k - 1, k + 1)] == [columns] * 2
 
 
-def test_the_main_table_comes_from_three_lines_of_pandas(tmp_path, monkeypatch, capsys):
-    """Those of README, on the published results."""
+def test_the_main_table_comes_from_the_lines_of_pandas_in_readme(monkeypatch, capsys):
     code = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
-    assert code.count("\n") == 3
     monkeypatch.chdir(ROOT)
     exec(code, {})
     shown = capsys.readouterr().out
