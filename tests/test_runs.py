@@ -221,7 +221,7 @@ def test_what_a_run_keeps(baseline_dir):
         assert max(predictions["probability"].max(), predictions["calibrated"].max()) <= 1
     metrics = read_json(baseline_dir / "metrics.json", Metrics)
     model, card = load_weights(baseline_dir / "model.safetensors", ModelCard, "")
-    assert all(name.startswith(("encoder.", "classifier.")) for name in model)
+    assert all(name.startswith(("encoder.", "classifier.", "typical.")) for name in model)
     assert card.temperature == metrics.temperature
     assert card.test_accuracy == metrics.test.accuracy == accuracy
     assert accuracy > 0.8  # two epochs of 11 steps are enough
