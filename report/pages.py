@@ -21,6 +21,7 @@ WIDTH = 0.25  # of the study's networks, as a multiple of AlexNet's
 # What the gain must be held against: question, arm, control.
 SAME_RECIPE = ("recipe", "pretrained", "scratch-same-recipe")
 COMPUTE = ("compute", "pretrained", "scratch-longer")
+SEARCHED = ("searched", "pretrained-searched", "scratch-searched")
 PLAIN = ("factorial", "plain", "scratch-same-recipe")
 LONGER = (  # where both train for longer
     ("searched", "pretrained-searched-for-scratch", "scratch-searched"),
@@ -135,6 +136,7 @@ def readme(tables: Tables, study: Study, compared: Compared, beside: Beside) -> 
         recipe=sentences.same_recipe_note(*one_percent),
         controls=[
             sentences.longer_scratch(chosen(compared, *COMPUTE), beside["costs"]),
+            sentences.searched(chosen(compared, *SEARCHED)),
             sentences.auxiliary(*auxiliary),
             sentences.without_network(beside["best"]),
         ],

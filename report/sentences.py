@@ -57,11 +57,12 @@ def task(same_recipe: pd.DataFrame, plain: pd.DataFrame) -> str:
     rows = same_recipe[same_recipe["label_fraction"].isin(plain["label_fraction"])]
     where = listed(map(budget, rows["label_fraction"]))
     hog, copied = (listed(map(points, each["difference"])) for each in (rows, plain))
+    verdicts = listed(dict.fromkeys(plain["verdict"]))
+    verdicts = f"both {verdicts}" if list(plain["verdict"]) == 2 * [verdicts] else verdicts
     return (
-        f"Most of that depends on the task of pretraining. At {where} of the labels, predicting "
-        f"hidden patches and their gradients (HOG) brings {hog} points; copying whole images, as "
-        f"the original did, brings {copied} ({listed(dict.fromkeys(plain['verdict']))}). Both are "
-        "over scratch with the same hyperparameters."
+        f"What is predicted decides. With the same hyperparameters in all networks, predicting "
+        f"hidden patches and their gradients (HOG) brings {hog} points over scratch at {where} of "
+        f"the labels. Copying whole images, as the original did, brings {copied} ({verdicts})."
     )
 
 
@@ -70,8 +71,8 @@ def many_labels(primary: pd.DataFrame, longer: pd.DataFrame) -> str:
     rows = primary[primary["label_fraction"] >= 0.1]
     return (
         f"From 10 % of the labels on, pretraining is worth {percent(rows['difference'].min())} to "
-        f"{percent(rows['difference'].max())} points, and that at these numbers of epochs: when "
-        f"both networks train longer, it is worth {told(longer)}."
+        f"{percent(rows['difference'].max())} points with the study's short trainings. When both "
+        f"networks train longer, it is worth {told(longer)}."
     )
 
 
@@ -84,10 +85,9 @@ def same_recipe_note(plain: pd.DataFrame, recipe: pd.DataFrame, start: pd.DataFr
     """
     a, b, c = (rows.iloc[0] for rows in (plain, recipe, start))
     return (
-        f"Below 10 % the two pretrained arms have epochs, batch size and rate of their own: at "
-        f"{budget(a.label_fraction)}, plain's {points(a.difference)} is that recipe's "
-        f"{points(b.difference)} and not the start's: {points(c.difference)} "
-        f"({ends(c.low, c.high)}) with one recipe."
+        "Below 10 % of the labels the pretrained arms have hyperparameters of their own. Of "
+        f"plain's {points(a.difference)} at {budget(a.label_fraction)}, {points(b.difference)} comes with "
+        f"these, and {points(c.difference)} ({ends(c.low, c.high)}) with its encoder."
     )
 
 
@@ -119,11 +119,19 @@ def longer_scratch(rows: pd.DataFrame, costs: pd.DataFrame) -> str:
     )
 
 
+def searched(rows: pd.DataFrame) -> str:
+    """Each arm with the hyperparameters that a search chose for it after the primary results."""
+    return (
+        "With hyperparameters that a search chose for each arm later, pretrained minus from "
+        f"scratch is {told(rows)}."
+    )
+
+
 def auxiliary(rows: pd.DataFrame, pretrained: pd.DataFrame) -> str:
     """The task of pretraining as an auxiliary loss, without pretraining and on top of it."""
     return (
         f"The same task as an auxiliary loss while learning from scratch, without pretraining: "
-        f"{told(rows)} over scratch. Pretraining and that loss together, over it: "
+        f"{told(rows)} over scratch. Pretraining plus that loss, minus the loss alone: "
         f"{told(pretrained)}."
     )
 
