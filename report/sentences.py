@@ -86,8 +86,8 @@ def same_recipe_note(plain: pd.DataFrame, recipe: pd.DataFrame, start: pd.DataFr
     a, b, c = (rows.iloc[0] for rows in (plain, recipe, start))
     return (
         "Below 10 % of the labels the pretrained arms have hyperparameters of their own. Of "
-        f"plain's {points(a.difference)} at {budget(a.label_fraction)}, {points(b.difference)} comes with "
-        f"these, and {points(c.difference)} ({ends(c.low, c.high)}) with its encoder."
+        f"plain's {points(a.difference)} at {budget(a.label_fraction)}, {points(b.difference)} "
+        f"comes with these, and {points(c.difference)} ({ends(c.low, c.high)}) with its encoder."
     )
 
 
