@@ -215,7 +215,8 @@ def slightly_better(rows: pd.DataFrame) -> str:
     row = rows.iloc[0]
     return (
         f"«The pretrained network is only slightly better»: pretrained minus from scratch is "
-        f"{points(row.difference)} points ({ends(row.low, row.high)}): {standing_of(row)}."
+        f"{points(row.difference)} points of mean class accuracy ({ends(row.low, row.high)}): "
+        f"{standing_of(row)}."
     )
 
 
@@ -237,7 +238,7 @@ def trains_faster(epochs: pd.DataFrame, planned: int) -> str:
         for word, where in (("ahead", ahead), ("behind", behind))
         if len(where)
     ]
-    verdict = listed(parts) if parts else "undecided at every epoch"
+    verdict = listed(parts) if parts else "clearly ahead or behind at none of the epochs"
     return (
         "«It seems to train slightly faster»: at the same epoch, by validation accuracy, the "
         f"pretrained network is {verdict} (paired, corrected for {len(epochs)} epochs)."
