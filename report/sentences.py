@@ -16,6 +16,11 @@ def standing(verdict: str, tested: bool, pairs: int, planned: int) -> str:
     return f"{pairs} of {planned} seeds" if pairs < planned else "too few seeds"
 
 
+def p_is(value: float) -> str:
+    """`p = 0.002`, or `p <0.001`."""
+    return f"p {'' if value < 0.001 else '= '}{p(value)}"
+
+
 def standing_of(row: object) -> str:
     return standing(row.verdict, row.tested, row.pairs, row.planned)
 
@@ -161,14 +166,8 @@ def without_network(best: pd.DataFrame) -> str:
 
 
 def trend(found: Trend) -> str:
-    shown = (
-        ""
-        if found.low is None
-        else (
-            f" (95 % interval {ends(found.low, found.high)}; exact sign-flip test, "
-            f"p {'=' if found.p >= 0.001 else ''} {p(found.p)})"
-        )
-    )
+    interval = f" (95 % interval {ends(found.low, found.high)}; exact sign-flip test, "
+    shown = "" if found.low is None else f"{interval}{p_is(found.p)})"
     return (
         "a straight line through the gains, drawn over the logarithm of the label budget, changes "
         f"by {points(found.slope)} points with ten times as many labels{shown}, over the {found.n} "
@@ -253,7 +252,7 @@ def own_pair(control: pd.Series, arm: pd.Series) -> str:
     found, n = paired_difference(control, arm), len(arm)
     basis = "one seed: no test"
     if n > 1:
-        says = f"p = {p(found.p)}" if n >= MIN_PAIRS else "too few for a test"
+        says = p_is(found.p) if n >= MIN_PAIRS else "too few for a test"
         basis = f"95 % interval {ends(found.low, found.high)}; {n} seeds: {says}"
     return (
         f"From scratch {percent(control.mean())} %, pretrained {percent(arm.mean())} %: "
@@ -266,5 +265,5 @@ def own_images(seed: int, found: McNemar) -> str:
     return (
         f"Of seed {seed}'s test images, {found.only_baseline} are right only from scratch and "
         f"{found.only_treatment} only with pretraining (McNemar's exact test of these two "
-        f"networks, p = {p(found.p)})."
+        f"networks, {p_is(found.p)})."
     )
