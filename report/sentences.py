@@ -166,8 +166,10 @@ def without_network(best: pd.DataFrame) -> str:
 
 
 def trend(found: Trend) -> str:
-    interval = f" (95 % interval {ends(found.low, found.high)}; exact sign-flip test, "
-    shown = "" if found.low is None else f"{interval}{p_is(found.p)})"
+    shown = ""
+    if found.low is not None:
+        test = f"exact sign-flip test, {p_is(found.p)}"
+        shown = f" (95 % interval {ends(found.low, found.high)}; {test})"
     return (
         "a straight line through the gains, drawn over the logarithm of the label budget, changes "
         f"by {points(found.slope)} points with ten times as many labels{shown}, over the {found.n} "
