@@ -321,8 +321,9 @@ class Log:
         self.rates: dict[tuple, list[float]] = {}  # core seconds a pass, of runs of one sort
         for run in published.results.dropna(subset="core_seconds").itertuples():
             share = run.label_fraction if run.kind != "autoencoder" else run.image_fraction
-            sort = (run.kind == "autoencoder", run.width)
-            self.rates.setdefault(sort, []).append(run.core_seconds / (run.epochs * share))
+            self.rates.setdefault((run.kind == "autoencoder", run.width), []).append(
+                run.core_seconds / (run.epochs * share)
+            )
         print(f"{len(jobs)} runs are missing; {self.time_left()}", flush=True)
 
     def add(self, outcome: Outcome) -> None:
@@ -354,8 +355,11 @@ class Log:
 
 def measure_beside(names: list[str], study, args, runs_dir: Path) -> None:
     """Baselines without a network, and what the encoders know; only what is missing."""
+    if not names:
+        return
     from data import load_dataset
 
+    dataset = load_dataset(args.dataset, args.data_dir)
     primary = study.questions[0]
     seeds = primary.seeds[: args.seeds]
     budgets = args.label_fractions or primary.budgets
@@ -363,14 +367,12 @@ def measure_beside(names: list[str], study, args, runs_dir: Path) -> None:
     if "classical" in names:
         from baselines.classical import run_classical
 
-        dataset = load_dataset(args.dataset, args.data_dir)
         run_classical(results / "classical.csv", dataset, seeds, budgets, args.threads)
     if "probes" in names and study.probes:
         from baselines.probes import run_probes, write_tsne
         from harness.compute import set_up_compute
 
         compute = set_up_compute(args.device, "fp32", threads=args.threads)
-        dataset = load_dataset(args.dataset, args.data_dir)
         budgets = [budget for budget in PROBE_BUDGETS if budget in budgets]
         encoders = {
             title: partial(probed, study, arm, runs_dir) for title, arm in study.probes.items()

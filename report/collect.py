@@ -28,6 +28,7 @@ WITH_PROBABILITIES = re.compile(
     r"(baseline|pretrained)(-\w*mnist|-digits)?(-original)?(-width[\d.]+)?"
 )
 KEY = ["name", "seed"]
+Predicted = dict[str, dict[int, dict[str, np.ndarray]]]  # by name and seed
 MEASURED = ["epoch", "train_loss", "valid_loss", "learning_rate", "seconds"]
 
 
@@ -42,14 +43,13 @@ def collect(runs_dir: str | Path, results_dir: str | Path) -> int:
     for config in sorted(runs_dir.glob("*/*/config.json")):
         if not (config.parent / "metrics.json").exists():
             print(f"left out, not finished: {shown(config.parent)}")
-    rows, histories, predicted = [], [], {}
+    rows, histories, predicted = [], [], Predicted()
     for folder in folders:
         row, history, arrays = read_run(folder, runs_dir)
         rows.append(row)
         histories.append(history.assign(name=row["name"], seed=row["seed"]))
         if arrays:
             predicted.setdefault(row["name"], {})[row["seed"]] = arrays
-            keep_labels(results_dir / LABELS, row["dataset"], arrays["label"], folder)
     if not rows:
         return 0
     results = merge(read_table(results_dir / RESULTS), pd.DataFrame(rows))
@@ -58,6 +58,7 @@ def collect(runs_dir: str | Path, results_dir: str | Path) -> int:
     results = results.reindex(columns=list(dict.fromkeys([*results, *COLUMNS[RESULTS]])))
     history = merge(read_table(results_dir / HISTORY), pd.concat(histories))
     history = history[["name", "seed", *history.columns.drop(KEY)]]
+    keep_labels(results_dir / LABELS, rows[0]["dataset"], predicted)
     for name, by_seed in predicted.items():
         write_predictions(results_dir / "predictions" / f"{name}.npz", name, by_seed)
     keep_reconstructions(runs_dir, results_dir, results["name"])
@@ -168,13 +169,16 @@ def calibration_errors(arrays: dict[str, np.ndarray]) -> dict[str, float]:
     }
 
 
-def keep_labels(path: Path, dataset: str, labels: np.ndarray, folder: Path) -> None:
-    """Keep a data set's test labels; refuse a run that has others."""
-    known = dict(np.load(path)) if path.exists() else {}
-    if dataset in known and not np.array_equal(known[dataset], labels):
-        raise UserError(f"'{shown(folder)}' has other test labels than the runs in the tables")
-    if dataset not in known:
-        write_arrays(path, **known, **{dataset: labels.astype(np.uint8)})
+def keep_labels(path: Path, dataset: str, predicted: Predicted) -> None:
+    """Keep the test images' labels; refuse a run that has others."""
+    known = read_arrays(path, (dataset,))[dataset] if path.exists() else None
+    for name, by_seed in predicted.items():
+        for seed, arrays in by_seed.items():
+            known = arrays["label"] if known is None else known
+            if not np.array_equal(known, arrays["label"]):
+                raise UserError(f"{name}/seed{seed} has other test labels than the other runs")
+    if predicted and not path.exists():
+        write_arrays(path, **{dataset: known.astype(np.uint8)})
 
 
 def keep_reconstructions(runs_dir: Path, results_dir: Path, names: pd.Series) -> None:
@@ -196,10 +200,12 @@ def merge(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
 
 
 def refuse_mixed(results: pd.DataFrame) -> None:
-    """Raise UserError where runs of one data set were trained on other images."""
-    for dataset, rows in results.groupby("dataset"):
-        if rows["data_digest"].nunique() > 1:
-            raise UserError(f"runs on {dataset} were trained on different images: keep them apart")
+    """Raise UserError where runs were trained on different images: tables are of one data set."""
+    if results["data_digest"].nunique() > 1:
+        names = ", ".join(map(shown, results["dataset"].unique()))
+        raise UserError(
+            f"the runs were trained on different images ({names}): keep them in two folders of runs"
+        )
 
 
 def arms_of(results: pd.DataFrame) -> pd.Series:

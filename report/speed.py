@@ -14,14 +14,11 @@ from report.measured import (
     Measured,
     Part,
     Table,
-    read_measured,
 )
 from report.printed import ORIGINAL
 
 if TYPE_CHECKING:  # the page is made without matplotlib, and the pictures with it
     from matplotlib.axes import Axes
-
-__all__ = ["benchmark_page", "draw_benchmark", "read_measured"]
 
 OURS, BARE, USUAL = "this project", "bare step on one batch", "usual script"
 TUTORIAL, TUNED = FORMS = ("in its tutorial", "tuned")  # of a loop

@@ -135,6 +135,21 @@ def test_a_damaged_table_is_named(runs, name):
         collect(runs, tables.folder)
 
 
+def test_two_data_sets_are_kept_apart_and_nothing_is_written(runs):
+    digits = replace(DATA, name="digits", digest="e" * 64)
+    write_run(runs, scratch(3, dataset="digits"), data=digits)
+    with pytest.raises(UserError, match=r"fashion.*two folders|digits.*two folders"):
+        collect(runs, runs / "results")
+    assert not (runs / "results").exists()
+
+
+def test_damaged_labels_are_named(runs):
+    labels = collected(runs).folder / "labels.npz"
+    labels.write_bytes(labels.read_bytes()[:50])
+    with pytest.raises(UserError, match=r"labels\.npz"):
+        collect(runs, labels.parent)
+
+
 def test_runs_on_different_images_are_kept_apart(runs):
     write_run(runs, scratch(3), data=replace(DATA, digest="e" * 64))
     with pytest.raises(UserError, match="different images"):
