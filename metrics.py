@@ -199,19 +199,16 @@ def mcnemar(correct_baseline: ArrayLike, correct_treatment: ArrayLike) -> McNema
     """
     from scipy.special import bdtr
 
-    difference = _correct_difference(correct_baseline, correct_treatment)
-    only_baseline, only_treatment = int(np.sum(difference < 0)), int(np.sum(difference > 0))
-    fewer, both = min(only_baseline, only_treatment), only_baseline + only_treatment
-    p = min(1.0, 2 * float(bdtr(fewer, both, 0.5)))  # twice the binomial tail
-    return McNemar(only_baseline=only_baseline, only_treatment=only_treatment, p=p)
-
-
-def _correct_difference(correct_baseline: ArrayLike, correct_treatment: ArrayLike) -> np.ndarray:
-    """1 where only the treatment is right, -1 where only the baseline is, else 0."""
     baseline, treatment = np.asarray(correct_baseline, bool), np.asarray(correct_treatment, bool)
     if baseline.shape != treatment.shape:
         raise ValueError(f"{baseline.shape} and {treatment.shape} are not of the same images")
-    return treatment.astype(int) - baseline
+    only_baseline, only_treatment = (
+        int(np.sum(baseline & ~treatment)),
+        int(np.sum(treatment & ~baseline)),
+    )
+    fewer, both = min(only_baseline, only_treatment), only_baseline + only_treatment
+    p = min(1.0, 2 * float(bdtr(fewer, both, 0.5)))  # twice the binomial tail
+    return McNemar(only_baseline=only_baseline, only_treatment=only_treatment, p=p)
 
 
 # ------------------------------------------------------------------ over seeds
@@ -358,81 +355,3 @@ def verdict(
     if corrected_p < SIGNIFICANCE and high < 0:
         return "harms"
     return "undecided"
-
-
-def bootstrap_seeds_and_images(
-    correct_baseline: ArrayLike,
-    correct_treatment: ArrayLike,
-    resamples: int = 10_000,
-    rng: int | np.random.Generator = 0,
-) -> tuple[float, float]:
-    """95 % percentile interval of the difference in accuracy, for other seeds and other images.
-
-    Over seeds alone, an interval says nothing about the test set that all seeds share. Here seeds
-    and images are both drawn with replacement, independently of each other (the pigeonhole
-    bootstrap, Owen 2007, doi:10.1214/07-AOAS122). Verdicts do not rest on it: it errs on the wide
-    side, since the chance of one seed on one image enters each drawing anew, and with few seeds on
-    the short side, as every percentile interval: by 18 % for ten, where images hardly matter.
-
-    Args:
-        correct_baseline, correct_treatment: bool (seeds, images), whether each image was
-            classified correctly; the same seeds and images in the same order.
-
-    Raises:
-        ValueError: the two differ in shape, are empty or have other than two dimensions.
-    """
-    difference = _correct_difference(correct_baseline, correct_treatment)
-    if difference.ndim != 2 or difference.size == 0:
-        raise ValueError(f"{difference.shape} is not (seeds, images)")
-    rng = np.random.default_rng(rng)
-    seeds, images = difference.shape
-    columns, repeats = np.unique(difference, axis=1, return_counts=True)
-    sums = np.arange(-seeds, seeds + 1)  # what one image can add, over as many seeds
-    drawn_seeds = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=resamples)
-    # Which images are drawn matters only through their sums over the drawn seeds, so it is enough
-    # to draw how many images have each sum: exact, and hundreds of times less to draw.
-    columns = columns.astype(float)  # whose products are the fast ones; all stay whole numbers
-    images_of_sum = [
-        np.bincount((times @ columns).astype(int) + seeds, repeats, len(sums))
-        for times in drawn_seeds
-    ]
-    totals = rng.multinomial(images, np.array(images_of_sum) / images) @ sums
-    low, high = np.percentile(totals / difference.size, [2.5, 97.5])
-    return float(low), float(high)
-
-
-class Trend(msgspec.Struct, frozen=True, kw_only=True):
-    """Mean slope per decade over `n` seeds, its 95 % interval (None for one seed), and p."""
-
-    slope: float
-    low: float | None
-    high: float | None
-    p: float
-    n: int
-
-
-def trend(budgets: ArrayLike, gains_by_seed: ArrayLike) -> Trend:
-    """How a gain changes each time there are ten times as many labels.
-
-    A line is fitted to each seed's gains over log10(budget) by least squares; the seeds' slopes
-    are then treated as `paired_difference` treats differences.
-
-    Args:
-        budgets: label budgets (B,), above 0, at least two different ones.
-        gains_by_seed: (seeds, B), treatment less baseline.
-
-    Raises:
-        ValueError: the shapes do not fit, or a value leaves its range.
-    """
-    budgets, gains = _finite(budgets), np.asarray(gains_by_seed, float)
-    if gains.ndim != 2 or gains.shape[1] != len(budgets):
-        raise ValueError(f"{gains.shape} is not (seeds, {len(budgets)} budgets)")
-    if not (budgets > 0).all() or np.ptp(budgets) == 0:
-        raise ValueError("budgets must be above 0 and differ")
-    decades = np.log10(budgets)
-    decades = decades - decades.mean()
-    slopes = _finite(gains @ decades / (decades @ decades))
-    low, high = _interval(slopes)
-    return Trend(
-        slope=float(slopes.mean()), low=low, high=high, p=sign_flip_p(slopes), n=len(slopes)
-    )

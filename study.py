@@ -8,10 +8,9 @@ import importlib
 import io
 import os
 import signal
-import threading
+import statistics
 import time
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -20,7 +19,7 @@ from msgspec.structs import asdict
 
 from harness.errors import INTERRUPTED, UserError, exit_cleanly
 from harness.options import Parser, about, add_options, option_name, take, within
-from recipes import MODEL, Files, Machine, Setup
+from recipes import Files, Machine, Setup
 
 EXAMPLES = """\
   python study.py --dry-run
@@ -31,12 +30,6 @@ SCRIPTS = {
     "autoencoder": "pretrain_autoencoder",
     "pretrained": "train_pretrained",
 }
-BESIDE = ("classical", "probes")  # what is measured beside the runs, after them
-PROBE_BUDGETS, PROBE_SEEDS = (0.01, 1.0), 3
-TSNE = ("random", "pretrained", "trained")  # the encoders whose maps are drawn
-CONNECTION_TIMEOUT = 10  # seconds
-# PyTorch's random numbers and number of threads are the process's: one run at a time in each.
-ONE_AT_A_TIME = threading.Lock()
 
 
 class What(Struct, frozen=True, kw_only=True):
@@ -56,7 +49,6 @@ class Workers(Struct, frozen=True, kw_only=True):
 
     jobs: Annotated[int | None, about("runs at a time (default: one a core)", ge=1, le=1024)] = None
     threads: Annotated[int, about("CPU threads of a run", ge=1, le=1024)] = 1
-    scheduler: Annotated[str | None, about("address of a Dask cluster to run on instead")] = None
 
 
 def parse_args(argv=None):
@@ -67,7 +59,7 @@ def parse_args(argv=None):
         "--questions",
         nargs="+",
         metavar="ID",
-        help=f"only these of study.toml, or {' and '.join(BESIDE)} (default: all)",
+        help="only these of study.toml (default: all)",
     )
     questions.completer = known_ids  # what argcomplete offers
     group.add_argument(
@@ -85,11 +77,10 @@ def parse_args(argv=None):
 
 
 def known_ids(parsed_args=None, **_) -> list[str]:
-    """What --questions can name: the study's questions, and what is measured beside the runs."""
+    """What --questions can name."""
     from report.study import read_study, study_file
 
-    study = read_study(study_file(parsed_args.dataset))
-    return [*(question.id for question in study.questions), *BESIDE]
+    return [question.id for question in read_study(study_file(parsed_args.dataset)).questions]
 
 
 class Job(NamedTuple):
@@ -140,9 +131,9 @@ def main(argv=None) -> None:
     ids = chosen(args.questions, known_ids(args), "--questions")
     questions = [question for question in study.questions if question.id in ids]
     published = Tables(Path("results"))
-    # In the default folder, what is published is there.
-    done = set(published.results["name"] + "/seed" + published.results["seed"].astype(str))
-    done = done if str(runs_dir) == Files().runs_dir else set()
+    is_default = str(runs_dir) == Files().runs_dir  # whose runs are there where they are published
+    results = published.results if is_default else published.results.head(0)
+    done = set(results["name"] + "/seed" + results["seed"].astype(str))
     waves = missing(study, questions, runs_dir, done, args.label_fractions, what.seeds)
     at_once = workers.jobs or max(1, cpu_count() // workers.threads)
     log = Log(published, [job for wave in waves for job in wave], at_once * workers.threads)
@@ -150,13 +141,12 @@ def main(argv=None) -> None:
         print(*(job.name for wave in waves for job in wave), sep="\n")
         return
     place = {name: getattr(args, name) for name in ("data_dir", "device", "precision", "threads")}
-    with backend(workers.scheduler):
+    with ending_at_once():
         for wave in waves:
-            run_wave(wave, place, at_once, log, own=not workers.scheduler)
-    measure_beside([name for name in BESIDE if name in ids], study, args, runs_dir)
+            run_wave(wave, place, at_once, log)
     if log.failed:
         raise UserError(f"{len(log.failed)} runs failed; the first, {log.failed[0]}")
-    publish = " --results-dir results" if str(runs_dir) == Files().runs_dir else ""
+    publish = " --results-dir results" if is_default else ""
     print(f"next: python plot.py --runs-dir {runs_dir}{publish}")
 
 
@@ -211,17 +201,15 @@ def command(job: Job, place: dict[str, object]) -> list[str]:
     return words
 
 
-def run_wave(
-    wave: list[Job], place: dict[str, object], workers: int, log: "Log", own: bool
-) -> None:
-    """Do runs that do not need each other, a line a run; `own`: the workers are this process's."""
+def run_wave(wave: list[Job], place: dict[str, object], workers: int, log: "Log") -> None:
+    """Do runs that do not need each other, a line a run."""
     from concurrent.futures.process import BrokenProcessPool
 
     from joblib import Parallel, delayed
 
     parallel = Parallel(n_jobs=workers, return_as="generator_unordered")
     try:
-        for outcome in parallel(delayed(do)(job, place, os.getpid() if own else 0) for job in wave):
+        for outcome in parallel(delayed(do)(job, place, os.getpid()) for job in wave):
             log.add(outcome)
     except BrokenProcessPool as error:
         raise UserError(
@@ -247,7 +235,7 @@ def do(job: Job, place: dict[str, object], study: int) -> Outcome:
     started, printed = time.perf_counter(), io.StringIO()
     try:
         lock.acquire(timeout=-1 if job.setup.kind == "autoencoder" else 0)
-        with ONE_AT_A_TIME, redirect_stdout(printed), redirect_stderr(io.StringIO()):
+        with redirect_stdout(printed), redirect_stderr(io.StringIO()):
             script = importlib.import_module(SCRIPTS[job.setup.kind])
             script.main.__wrapped__(command(job, place))  # which raises instead of exiting
     except Timeout:
@@ -263,27 +251,6 @@ def do(job: Job, place: dict[str, object], study: int) -> Outcome:
         line for line in printed.getvalue().splitlines() if "accuracy" in line or "loss" in line
     ]
     return Outcome(job, "done", lines[-1] if lines else "finished", seconds)
-
-
-@contextmanager
-def backend(scheduler: str | None):
-    """While it lasts, joblib hands its tasks to processes here, or to a Dask cluster."""
-    from joblib import parallel_config
-
-    if not scheduler:
-        with ending_at_once():
-            yield
-        return
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise UserError("--scheduler needs a package: pip install distributed") from error
-    try:
-        client = Client(scheduler, timeout=CONNECTION_TIMEOUT)
-    except (OSError, ValueError) as error:
-        raise UserError(f"no Dask cluster answers at --scheduler {scheduler}") from error
-    with client, parallel_config(backend="dask", client=client):
-        yield
 
 
 @contextmanager
@@ -308,6 +275,11 @@ def ending_at_once():
         signal.signal(signal.SIGINT, before)
 
 
+def sort_of(kind: str, width: float) -> tuple[bool, float]:
+    """What decides how long a pass over all images takes."""
+    return kind == "autoencoder", width
+
+
 class Log:
     """What was planned, what came of it, and the time left; a line for each outcome.
 
@@ -321,9 +293,8 @@ class Log:
         self.rates: dict[tuple, list[float]] = {}  # core seconds a pass, of runs of one sort
         for run in published.results.dropna(subset="core_seconds").itertuples():
             share = run.label_fraction if run.kind != "autoencoder" else run.image_fraction
-            self.rates.setdefault((run.kind == "autoencoder", run.width), []).append(
-                run.core_seconds / (run.epochs * share)
-            )
+            rates = self.rates.setdefault(sort_of(run.kind, run.width), [])
+            rates.append(run.core_seconds / (run.epochs * share))
         print(f"{len(jobs)} runs are missing; {self.time_left()}", flush=True)
 
     def add(self, outcome: Outcome) -> None:
@@ -342,57 +313,14 @@ class Log:
         """In words, what the runs that are left will take, as the median run of their sort did."""
         seconds, unknown = 0.0, 0
         for job in self.left:
-            sort = (job.setup.kind == "autoencoder", job.setup.recipe.width)
-            rates = sorted(self.rates.get(sort, []))
-            seconds += job.passes * rates[len(rates) // 2] if rates else 0
+            rates = self.rates.get(sort_of(job.setup.kind, job.setup.recipe.width))
+            seconds += job.passes * statistics.median_low(rates) if rates else 0
             unknown += not rates
         minutes, wall = round(seconds / 60), round(seconds / self.cores / 60)
         if self.left and unknown == len(self.left):
             return "no estimate before a run of the kind has finished"
         more = f", and {unknown} of a kind that has not finished yet" if unknown else ""
         return f"about {minutes} core minutes left ({wall // 60} h {wall % 60:02d} min){more}"
-
-
-def measure_beside(names: list[str], study, args, runs_dir: Path) -> None:
-    """Baselines without a network, and what the encoders know; only what is missing."""
-    if not names:
-        return
-    from data import load_dataset
-
-    dataset = load_dataset(args.dataset, args.data_dir)
-    primary = study.questions[0]
-    seeds = primary.seeds[: args.seeds]
-    budgets = args.label_fractions or primary.budgets
-    results = Path("results" if str(runs_dir) == Files().runs_dir else runs_dir / "results")
-    if "classical" in names:
-        from baselines.classical import run_classical
-
-        run_classical(results / "classical.csv", dataset, seeds, budgets, args.threads)
-    if "probes" in names and study.probes:
-        from baselines.probes import run_probes, write_tsne
-        from harness.compute import set_up_compute
-
-        compute = set_up_compute(args.device, "fp32", threads=args.threads)
-        budgets = [budget for budget in PROBE_BUDGETS if budget in budgets]
-        encoders = {
-            title: partial(probed, study, arm, runs_dir) for title, arm in study.probes.items()
-        }
-        table = results / "probes.csv"
-        run_probes(encoders, dataset, table, compute, seeds[:PROBE_SEEDS], budgets)
-        shown = dict(zip(TSNE, ("random", "pretrained", "scratch"), strict=True))
-        shown = {key: partial(probed, study, arm, runs_dir) for key, arm in shown.items()}
-        write_tsne(results / "tsne.npz", shown, dataset, compute, seeds[0])
-
-
-def probed(study, arm: str, runs_dir: Path, seed: int) -> tuple[Setup, Path | None]:
-    """The run that leaves an arm's encoder, and its weights; a random encoder has none."""
-    if arm == "random":
-        return study.setup("scratch", 1.0, seed), None
-    setup = study.setup(arm, 1.0, seed)
-    if setup.encoder is None:
-        return setup, setup.folder(runs_dir) / MODEL
-    setup = Setup(recipe=setup.encoder.recipe)
-    return setup, setup.encoder_file(runs_dir)
 
 
 if __name__ == "__main__":

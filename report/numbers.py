@@ -4,23 +4,15 @@ Accuracies and their differences are shares in [0, 1]; a difference is always ar
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from harness.errors import UserError
 from harness.files import shown
-from metrics import bootstrap_seeds_and_images, calibration, holm, paired_difference
+from metrics import calibration, holm, paired_difference
 from recipes import ClassifierRecipe
-from report.study import Study
 from report.tables import Tables
-
-QUICK = 0.99  # how fast an arm learns: epochs to this share of the control's last accuracy
-RESAMPLES = 4_000  # of seeds and images
-DRAWS = 4_000  # of few validation images
-PRETRAINING = "autoencoder"  # the name of the default pretraining
-COST_BY = ["width", "batch_size", "freeze_encoder"]  # what an image's cost depends on
 
 Seeds = Sequence[int]
 
@@ -71,12 +63,6 @@ def rows_of(tables: Tables, name: str, seeds: Seeds) -> list[int]:
 def correct(tables: Tables, name: str, seeds: Seeds) -> np.ndarray:
     """Whether each test image was classified right, bool (seeds, images)."""
     return tables.predictions(name).predicted[rows_of(tables, name, seeds)] == tables.labels
-
-
-def over_images(tables: Tables, control: str, arm: str, seeds: Seeds) -> tuple[float, float]:
-    """The 95 % interval of the difference over other seeds and other test images."""
-    both = (correct(tables, name, seeds) for name in (control, arm))
-    return bootstrap_seeds_and_images(*both, resamples=RESAMPLES)
 
 
 def class_scores(tables: Tables, name: str, seeds: Seeds) -> pd.DataFrame:
@@ -157,105 +143,6 @@ def same_epoch(tables: Tables, control: str, arm: str, seeds: Seeds) -> pd.DataF
     return found.assign(**means, corrected_p=holm(found["p"]))
 
 
-def epochs_to(measured: pd.Series, goal: float, chance: float) -> float:
-    """Epochs until the accuracy, indexed by epoch, first reaches `goal`; all if it never does.
-
-    Between two measurements, and between chance before the first epoch and the first, it is taken
-    to rise evenly.
-    """
-    epochs, accuracies = np.r_[0, measured.index], np.r_[chance, measured]
-    reached = np.flatnonzero(accuracies[1:] >= goal)
-    if not len(reached):
-        return float(epochs[-1])
-    here = slice(reached[0], reached[0] + 2)
-    return float(np.interp(goal, accuracies[here], epochs[here]))
-
-
-def learning(tables: Tables, primary: pd.DataFrame) -> pd.DataFrame:
-    """Epochs to 99 % of scratch's last validation accuracy, a row a label budget.
-
-    `early_*` count the runs that reach it before their first measurement; where these are more
-    than half of an arm's, a difference says nothing (NaN), and its p counts as 1.
-    """
-    rows, curves = [], {}
-    names = pd.concat([primary["name"], primary["control_name"]])
-    chosen = tables.history[tables.history["name"].isin(names)]
-    for (name, seed), rows_of_run in chosen.groupby(["name", "seed"]):
-        curves[name, seed] = rows_of_run.set_index("epoch")["valid_accuracy"]
-    for row in primary.itertuples():
-        goals = [QUICK * curves[row.control_name, seed].iloc[-1] for seed in row.seeds]
-        found = {}
-        for arm, name in (("control", row.control_name), ("arm", row.name)):
-            own = [curves[name, seed] for seed in row.seeds]
-            chance = 1 / len(tables.classes)
-            found[arm] = np.array(
-                [epochs_to(c, goal, chance) for c, goal in zip(own, goals, strict=True)]
-            )
-            found[f"early_{arm}"] = int(sum(found[arm] < [curve.index[0] for curve in own]))
-        values = difference(found["control"], found["arm"])
-        if max(found["early_control"], found["early_arm"]) > row.pairs / 2:
-            values[["difference", "low", "high", "p"]] = np.nan
-        found |= {arm: found[arm].mean() for arm in ("control", "arm")}
-        rows.append({"label_fraction": row.label_fraction, **found, **values, "pairs": row.pairs})
-    table = pd.DataFrame(rows)
-    corrected = pd.Series(holm(table["p"].fillna(1)))
-    return table.assign(corrected_p=corrected.where(table["p"].notna()))
-
-
-# ------------------------------------------------------------------ what it costs
-
-
-def on_one_processor(results: pd.DataFrame) -> pd.DataFrame:
-    """The runs on one kind of processor, that which made most encoders of the default recipe."""
-    known = results[results["core_seconds"].notna()]
-    if known.empty:
-        return known
-    kinds = known.groupby(["machine", "precision"])["name"]
-    made = kinds.agg(encoders=lambda names: (names == PRETRAINING).sum(), runs="size")
-    machine, precision = made.sort_values(["encoders", "runs"]).index[-1]
-    return known[(known["machine"] == machine) & (known["precision"] == precision)]
-
-
-def classifier_minutes(there: pd.DataFrame, run: Any) -> float:
-    """Core minutes of a classifier, validation included, whatever it starts from; NaN: unknown.
-
-    Most processors did other work beside, so the quickest counts: its images, times what one took
-    in the quickest run of its recipe or, where none ran on the processor, in the quickest run with
-    as large batches of as wide a net.
-
-    Args:
-        there: the runs on the processor; run: a row of results.csv.
-    """
-    options = [f for f in ClassifierRecipe.__struct_fields__ if f in there and f != "seed"]
-    own = there[there["kind"] != "autoencoder"]
-    for columns in (COST_BY, options):
-        same = own[columns].astype(str) == [str(getattr(run, column)) for column in columns]
-        own = own[same.all(axis=1)] if same.all(axis=1).any() or columns is COST_BY else own
-    an_image = (own["core_seconds"] / (own["epochs"] * own["train_images"])).min()
-    return an_image * run.epochs * run.train_images / 60
-
-
-def pretraining_minutes(there: pd.DataFrame) -> float:
-    """Core minutes of the quickest pretraining of the default recipe; NaN: unknown."""
-    return there.loc[there["name"] == PRETRAINING, "core_seconds"].min() / 60
-
-
-def costs(tables: Tables, study: Study, compute: pd.DataFrame) -> pd.DataFrame:
-    """Core minutes by label budget (index), where scratch was given more epochs.
-
-    Args:
-        compute: the comparisons of the question `compute`.
-    """
-    rows, there = {}, on_one_processor(tables.results)
-    for row in compute[compute["arm"] == "pretrained"].itertuples():
-        names = (study.name("scratch", row.label_fraction), row.name, row.control_name)
-        runs = [tables.runs(name, row.seeds)[0] for name in names]
-        minutes = [classifier_minutes(there, run) for run in runs]
-        rows[row.label_fraction] = [*minutes, pretraining_minutes(there)]
-    columns = ["scratch", "fine_tuning", "longer", "pretraining"]
-    return pd.DataFrame.from_dict(rows, orient="index", columns=columns).dropna()
-
-
 # ------------------------------------------------------------------ beside the networks' runs
 
 
@@ -294,25 +181,6 @@ def probes(tables: Tables) -> pd.DataFrame:
     last = found["mean"].iloc[:, -1].rename("last").reset_index()
     order = last.sort_values(["label_fraction", "last"])[["label_fraction", "encoder"]]
     return found.loc[pd.MultiIndex.from_frame(order)]
-
-
-def chosen_by_few(trials: pd.DataFrame, images: int, few: int) -> float:
-    """Mean accuracy of the trials that so few validation images choose (arXiv:1804.09170).
-
-    Runs keep how many of their validation images are right, not which. So for each draw a trial's
-    few images are drawn from its own, independently of the other trials'; to look at the same
-    images in all trials, as one would, makes the choice somewhat better than this.
-
-    Args:
-        trials: validation accuracies, a row a seed and a column a trial.
-        images: in the whole validation set; few: in the small one.
-    """
-    accuracies = trials.to_numpy()
-    right = np.rint(accuracies * images).astype(int)
-    rng = np.random.default_rng(0)
-    drawn = rng.hypergeometric(right, images - right, few, size=(DRAWS, *right.shape))
-    chosen = (drawn + rng.random(drawn.shape)).argmax(axis=2)  # a draw is decided by lot
-    return float(accuracies.mean(axis=0)[chosen].mean())
 
 
 def own_pairs(results: pd.DataFrame) -> pd.DataFrame:

@@ -3,14 +3,15 @@
 from itertools import zip_longest
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from harness.errors import UserError
 from harness.files import read_bytes, shown, write_atomically
-from metrics import MARGIN, MIN_PAIRS, SIGNIFICANCE, holm, mcnemar, trend
+from metrics import MARGIN, MIN_PAIRS, SIGNIFICANCE, holm, mcnemar
 from report import numbers, printed, sentences
 from report.compare import accuracies, compare, paired
-from report.markdown import budget, cell, p, percent, render, table
+from report.markdown import budget, cell, listed, p, percent, render, table
 from report.measured import read_measured
 from report.networks import channels, encoder_size
 from report.speed import benchmark_page
@@ -46,7 +47,6 @@ CONTROLS = (
 PICTURES = {"factorial": "![Test accuracy by objective, with and without skips](img/factorial.png)"}
 
 EPOCHS = ["control_epochs", "arm_epochs"]
-VALID_IMAGES = 5_000  # of a run on Fashion-MNIST
 Beside = dict[str, pd.DataFrame]  # what it costs, and baselines without a network
 Compared = dict[str, pd.DataFrame]  # by question, as `report.compare.compare` gives them
 
@@ -66,7 +66,7 @@ def page_texts(results_dir: str | Path) -> dict[Path, str]:
         study = read_study(study_file(tables.dataset))
         compared = {q.id: compare(tables, study, q) for q in (*study.questions, *study.finished)}
         answered = is_answered(study, compared)
-        beside = measured_beside(tables, study, compared) if answered else {}
+        beside = measured_beside(tables, compared) if answered else {}
         texts[folder / "README.md"] = (
             readme(tables, study, compared, beside) if answered else own_page(tables)
         )
@@ -201,7 +201,7 @@ def original(tables: Tables, study: Study, compared: Compared) -> dict[str, obje
     }
 
 
-def measured_beside(tables: Tables, study: Study, compared: Compared) -> Beside:
+def measured_beside(tables: Tables, compared: Compared) -> Beside:
     """What it costs, and the baselines without a network, the best at each label budget too."""
     pairs = {
         row.label_fraction: paired(tables, row.name, row.control_name, row.seeds)
@@ -209,7 +209,7 @@ def measured_beside(tables: Tables, study: Study, compared: Compared) -> Beside:
     }
     classical = numbers.classical(tables, pairs)
     highest = classical.groupby("label_fraction")["mean"].idxmax() if len(classical) else []
-    costs = numbers.costs(tables, study, compared["compute"])
+    costs = tables.analysis("costs", "scratch", "fine_tuning", "longer", "pretraining")
     return {"costs": costs, "classical": classical, "best": classical.loc[highest]}
 
 
@@ -255,17 +255,18 @@ def section(tables: Tables, study: Study, question: Question | Finished, rows: p
 def search_choices(tables: Tables, question: Finished) -> str:
     """The best trial at each label budget, and what as few validation images as labels choose."""
     rows = tables.finished[tables.finished["question"] == question.id]
-    lines = []
+    lines, few = [], tables.analysis(question.id, "few", "labels")
     for where, own in rows.groupby("label_fraction"):
         trials = {row.arm: tables.runs(row.name, row.seeds) for row in own.itertuples()}
-        labels = next(iter(trials.values()))[0].train_images
-        values = pd.DataFrame(
-            {k: [run.valid_accuracy for run in runs] for k, runs in trials.items()}
+        means = pd.Series(
+            {k: np.mean([run.valid_accuracy for run in runs]) for k, runs in trials.items()}
         )
-        best = values.mean().idxmax()
-        few = numbers.chosen_by_few(values, VALID_IMAGES, labels) if labels < VALID_IMAGES else None
-        told = f"{percent(few)} ({labels})" if few else "–"
-        lines.append((budget(where), best, percent(values[best].mean()), told))
+        told = (
+            f"{percent(few['few'][where])} ({few['labels'][where]:.0f})"
+            if where in few.index
+            else "–"
+        )
+        lines.append((budget(where), means.idxmax(), percent(means.max()), told))
     names = ["Label budget", "Best", "Its accuracy, %"]
     few_words = "Chosen with as few validation images as labels, %"
     return table(pd.DataFrame(lines, columns=[*names, few_words]))
@@ -274,27 +275,24 @@ def search_choices(tables: Tables, question: Finished) -> str:
 def primary_values(tables: Tables, study: Study, compared: Compared) -> dict[str, object]:
     """The answer, the primary result and what else its runs say."""
     primary = compared["primary"]
-    images, gains = [], {}
-    for row in primary.itertuples():
-        pairs = paired(tables, row.name, row.control_name, row.seeds)
-        gains[row.label_fraction] = pairs["arm"] - pairs["control"]
-        images.append(numbers.over_images(tables, row.control_name, row.name, row.seeds))
     beside = primary.assign(**numbers.means_of(tables, primary, ["test_loss", "ece"]))
-    beside[["images_low", "images_high"]] = images
-    gains = pd.DataFrame(gains).dropna()
-    learning = numbers.learning(tables, primary)
+    beside = beside.join(tables.analysis("images", "images_low", "images_high"), "label_fraction")
+    small = beside[(beside["difference"].abs() < MARGIN) & beside["images_low"].notna()]
+    learning = primary[["label_fraction", "pairs", *EPOCHS]].merge(
+        tables.analysis("learning", *printed.LEARNING_FIGURES), on="label_fraction"
+    )
     groups = [titled(study, chosen(compared, *each)) for each in CONTROLS]
-    small = primary[primary["difference"].abs() < MARGIN]
+    trends = tables.analysis("trend", "slope", "low", "high", "p", "n")
     return {
         "primary": printed.printed(primary, printed.PRIMARY),
         "answer": answer(compared),
-        "small": [sentences.over_images(row, images[row.Index]) for row in small.itertuples()],
+        "small": [sentences.over_images(row) for row in small.itertuples()],
         "controls": printed.control_table(groups),
         "seeds": primary["seeds"].iloc[-1],
         "least_p": p(len(primary) * 2 / 2 ** primary["pairs"].iloc[-1]),
-        "trend": sentences.trend(trend(list(gains), gains.to_numpy())),
+        "trend": [sentences.trend(row) for row in trends.itertuples()],
         "beside": printed.printed(beside, printed.BESIDE),
-        "learning": printed.printed(learning.join(primary[EPOCHS]), printed.LEARNING),
+        "learning": printed.printed(learning, printed.LEARNING),
     }
 
 
@@ -343,13 +341,13 @@ def recipe_table(study: Study) -> str:
 def beside_values(tables: Tables, compared: Compared, beside: Beside) -> dict[str, object]:
     """What it costs, and what was measured beside the runs."""
     results, known = tables.results, tables.results["core_seconds"].dropna()
-    there = numbers.on_one_processor(results)
+    processors = tables.analyses["machine"].dropna().unique()
     return {
         "costs": printed.printed(cost_rows(compared, beside["costs"]), printed.COSTS),
         "runs": f"{len(known):,}",
         "hours": f"{known.sum() / 3600:.1f}",
         "elsewhere": f"{len(results) - len(known):,}",
-        "processor": ", ".join(map(cell, there[["machine", "precision"]].head(1).to_numpy().flat)),
+        "processor": listed(map(cell, processors)),
         "classical": printed.printed(beside["classical"], printed.CLASSICAL),
         "best_classical": sentences.without_network(beside["best"]),
         "probes": printed.probe_table(numbers.probes(tables)) if len(tables.probes) else "",

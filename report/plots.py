@@ -12,10 +12,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from harness.files import read_arrays, shown, write_atomically
+from harness.files import shown, write_atomically
 from metrics import MARGIN
 from report import numbers
 from report.compare import accuracies, compare, paired
@@ -69,11 +68,6 @@ SKIPS = (  # how the arms' ids end, the place beside the middle, and the look
 REFERENCES = {
     "scratch": {"linestyle": "-", "label": "from scratch"},
     "scratch-same-recipe": {"linestyle": "--", "label": "from scratch, recipe of pretrained"},
-}
-ENCODERS = {  # arrays of tsne.npz
-    "random": "random encoder",
-    "pretrained": "pretrained: masked, HOG",
-    "trained": "trained on all labels",
 }
 
 
@@ -178,7 +172,7 @@ def draw_report(
     tables: Tables, study: Study, img_dir: Path, pool: ProcessPoolExecutor
 ) -> list[Future]:
     """Have every picture whose runs are in the tables drawn in the pool's processes."""
-    jobs = [(draw_tsne, "tsne")]
+    jobs = []
     for question in (each for each in study.questions if each.id in OF_STUDY):
         if len(rows := compare(tables, study, question)):
             jobs += [(draw, name, study, rows) for name, draw in OF_STUDY[question.id].items()]
@@ -465,12 +459,12 @@ def draw_class_differences(tables: Tables, path: Path, _: Study, primary: pd.Dat
         axes_list[0].figure.supxlabel(f"{text}; the scales differ")
 
 
-def draw_cost(tables: Tables, path: Path, study: Study, compute: pd.DataFrame) -> None:
+def draw_cost(tables: Tables, path: Path, study: Study, _: pd.DataFrame) -> None:
     """Test accuracy against core minutes: a panel a label budget, a point a recipe.
 
     The pretrained recipe is shown with the whole pretraining and, hollow, with a tenth of it.
     """
-    minutes = numbers.costs(tables, study, compute)
+    minutes = tables.analysis("costs", "scratch", "fine_tuning", "longer", "pretraining")
     cells = accuracies(tables, study, study.question("compute")).set_index("label_fraction")
     if minutes.empty:
         return
@@ -518,36 +512,6 @@ def draw_factorial(tables: Tables, path: Path, study: Study, _: pd.DataFrame) ->
             axes.set_xticks(range(len(OBJECTIVES)), OBJECTIVES.values())
         axes_list[0].set_ylabel("test accuracy, %; bars: 95 % interval")
         legend_above(axes_list[0], columns=4)
-
-
-def draw_tsne(tables: Tables, path: Path) -> None:
-    """The same test images in three encoders, laid out by t-SNE: a dot an image."""
-    if not (kept := tables.folder / "tsne.npz").exists():
-        return
-    arrays = read_arrays(kept, (*ENCODERS, "label"))
-    with picture(path, 3.5, columns=len(ENCODERS)) as (row,):
-        for axes, (key, title) in zip(row, ENCODERS.items(), strict=True):
-            middles = {}
-            for k, name in enumerate(tables.classes):
-                own = arrays[key][arrays["label"] == k]
-                axes.plot(*own.T, ".", markersize=3, color=matplotlib.colormaps["tab10"](k))
-                middles[shown(name)] = np.median(own, axis=0)
-            write_names(axes, middles, np.ptp(arrays[key], axis=0))
-            axes.set(title=title, xticks=[], yticks=[])
-        row[0].figure.suptitle(f"the same {len(arrays['label']):,} test images in each")
-
-
-def write_names(axes: Axes, places: dict[str, np.ndarray], size: np.ndarray) -> None:
-    """Write each name at its place or, where another is, above that."""
-    wide, high = size * (0.24, 0.055)  # a name's
-    taken: list[tuple[float, float]] = []
-    edge = [withStroke(linewidth=2.5, foreground="white")]
-    look = {"ha": "center", "va": "center", "fontsize": 8.5, "weight": "bold"}
-    for name, (x, y) in sorted(places.items(), key=lambda each: each[1][1]):
-        while any(abs(x - a) < wide and abs(y - b) < high for a, b in taken):
-            y += high / 4
-        taken.append((x, y))
-        axes.text(x, y, name, path_effects=edge, **look)
 
 
 OF_BOTH_ARMS = {

@@ -89,6 +89,8 @@ BESIDE = {
     "ECE from scratch, %": (lambda value: percent(value, 1), "control_ece"),
     "ECE pretrained, %": (lambda value: percent(value, 1), "arm_ece"),
 }
+LEARNING_FIGURES = ["control", "arm", "difference", "low", "high", "corrected_p"]
+LEARNING_FIGURES += ["early_control", "early_arm"]
 LEARNING = {
     **BUDGET,
     "Pairs": (str, "pairs"),
@@ -98,7 +100,11 @@ LEARNING = {
     "Difference": (lambda value: signed(value, 1), "difference"),
     "95 % interval": (lambda *both: ends(*both, 1, 1), "low", "high"),
     "Corrected p": (p, "corrected_p"),
-    "Reached before the first measurement": ("{} / {}".format, "early_control", "early_arm"),
+    "Reached before the first measurement": (
+        "{:.0f} / {:.0f}".format,
+        "early_control",
+        "early_arm",
+    ),
 }
 COSTS = {
     **BUDGET,

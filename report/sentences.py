@@ -5,7 +5,7 @@ Rows are comparisons as `report.compare.compare` gives them. Differences are tol
 
 import pandas as pd
 
-from metrics import MARGIN, MIN_PAIRS, McNemar, Trend, paired_difference
+from metrics import MARGIN, MIN_PAIRS, McNemar, paired_difference
 from report.markdown import budget, cell, ends, listed, p, percent, points
 
 
@@ -96,12 +96,12 @@ def same_recipe_note(plain: pd.DataFrame, recipe: pd.DataFrame, start: pd.DataFr
     )
 
 
-def over_images(row: object, interval: tuple[float, float]) -> str:
+def over_images(row: object) -> str:
     """A gain below the margin, with its interval over seeds and images."""
     return (
         f"At {budget(row.label_fraction)} the gain is below {percent(MARGIN)} points, the smallest "
         f"difference that matters; over other test images as well, its 95 % interval is "
-        f"{ends(*interval)}."
+        f"{ends(row.images_low, row.images_high)}."
     )
 
 
@@ -113,7 +113,7 @@ def longer_scratch(rows: pd.DataFrame, costs: pd.DataFrame) -> str:
 
     Args:
         rows: pretrained minus scratch with more epochs.
-        costs: as `report.numbers.costs` gives them.
+        costs: core minutes, `longer` and those of `fine_tuning` and `pretraining`.
     """
     times = costs["longer"] / (costs["fine_tuning"] + costs["pretraining"])
     taken = listed(f"{value:.1f}" for value in times)
@@ -165,15 +165,14 @@ def without_network(best: pd.DataFrame) -> str:
 # ------------------------------------------------------------------ what else the runs say
 
 
-def trend(found: Trend) -> str:
-    shown = ""
-    if found.low is not None:
-        test = f"exact sign-flip test, {p_is(found.p)}"
-        shown = f" (95 % interval {ends(found.low, found.high)}; {test})"
+def trend(found: object) -> str:
+    """How the gain changes with the label budget: the slope, its interval, p and seeds."""
+    shown = f" (95 % interval {ends(found.low, found.high)}; exact sign-flip test, {p_is(found.p)})"
     return (
         "a straight line through the gains, drawn over the logarithm of the label budget, changes "
-        f"by {points(found.slope)} points with ten times as many labels{shown}, over the {found.n} "
-        "seeds that all label budgets have. The gains need not lie on a line: see the picture."
+        f"by {points(found.slope)} points with ten times as many labels{shown}, over "
+        f"the {found.n:.0f} seeds that all label budgets have. The gains need not lie on a line: "
+        "see the picture."
     )
 
 

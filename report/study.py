@@ -74,7 +74,6 @@ class Study(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     Args:
         shared: options of every classifier.
         budgets: for each recipe, what it sets at each label budget.
-        probes: the words and the arm of each encoder that is probed; `random` is one of no arm.
     """
 
     shared: Options
@@ -82,7 +81,6 @@ class Study(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     budgets: dict[str, dict[float, Options]]
     questions: list[Question]
     finished: list[Finished] = []
-    probes: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         ids = [question.id for question in (*self.questions, *self.finished)]

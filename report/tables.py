@@ -21,6 +21,7 @@ COLUMNS = {
     HISTORY: ["name", "seed", "epoch", "train_loss", "valid_loss", "valid_accuracy", "seconds"],
     "classical.csv": ["name", "label_fraction", "seed", "test_accuracy", "core_seconds"],
     "probes.csv": ["encoder", "stage", "probe", "label_fraction", "seed", "test_accuracy"],
+    "analyses.csv": ["analysis", "label_fraction", "figure", "value", "machine"],
     "finished.csv": ["question", "family", "arm", "name", "seeds", "control", "measure"],
 }
 # Some digests are all digits, or look like 12e45: they are no numbers.
@@ -65,6 +66,17 @@ class Tables:
     @cached_property
     def probes(self) -> pd.DataFrame:
         return read_table(self.folder / "probes.csv")
+
+    @cached_property
+    def analyses(self) -> pd.DataFrame:
+        """Figures of finished questions that were worked out once: a row a figure."""
+        return read_table(self.folder / "analyses.csv")
+
+    def analysis(self, name: str, *figures: str) -> pd.DataFrame:
+        """One of these analyses: a row a label budget, its index, and a column a figure."""
+        rows = self.analyses[self.analyses["analysis"] == name]
+        found = rows.pivot(index="label_fraction", columns="figure", values="value")
+        return found.reindex(columns=list(figures))
 
     @cached_property
     def finished(self) -> pd.DataFrame:

@@ -18,7 +18,7 @@ SCRIPTS = {
     "export",
     "plot",
 }
-FOLDERS = {"harness", "report", "baselines", "benchmarks", "pictures"}
+FOLDERS = {"harness", "report", "benchmarks", "pictures"}
 # The experiment, from what is used to what uses it: each imports only what stands before it.
 EXPERIMENT = [
     {"harness"},
@@ -35,12 +35,11 @@ MAY_IMPORT = {
     for name in names
 } | {
     "report": {"harness", "data", "recipes", "metrics"},
-    "baselines": ALL_OF_IT,
     "benchmarks": ALL_OF_IT | {"report"},  # the table that it fills
     "pictures": ALL_OF_IT,
     **dict.fromkeys(SCRIPTS, ALL_OF_IT),
     "train_pretrained": ALL_OF_IT | {"train_baseline"},  # the same training
-    "study": ALL_OF_IT | {"report", "baselines", "study"},  # which its workers look up
+    "study": ALL_OF_IT | {"report", "study"},  # which its workers look up
     "benchmark": ALL_OF_IT | {"report", "benchmarks"},
     "predict": ALL_OF_IT | {"pictures"},
     "plot": {"harness", "recipes", "report"},

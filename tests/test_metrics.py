@@ -58,10 +58,6 @@ def test_a_file_of_another_shape_is_refused(change):
           [[], [0.9], [0.9, math.nan], [[0.9, 0.8]]]),
         (metrics.equivalence_p, ([0.0, 0.1], 0.0)),
         (metrics.holm, ([0.5, math.nan],)),
-        *((metrics.bootstrap_seeds_and_images, tuple(map(np.zeros, shapes))) for shapes in
-          [((2, 3), (2, 4)), ((3,), (3,)), ((0, 3), (0, 3))]),
-        *((metrics.trend, given) for given in [([1, 10], [1, 2]), ([1, 10], [[1, 2, 3]]),
-          ([0, 10], [[1, 2]]), ([10, 10], [[1, 2]])]),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused(function, given):
@@ -193,39 +189,3 @@ def test_holm_is_that_of_statsmodels(n):
 )
 def test_the_four_verdicts(low, high, n, p, equivalence_p, expected):
     assert metrics.verdict(n, low, high, p, equivalence_p) == expected
-
-
-def test_the_bootstrap_is_the_one_that_draws_every_image():
-    rng = np.random.default_rng(3)
-    a, b = rng.random((6, 300)) < 0.8, rng.random((6, 300)) < 0.85
-    difference = b.astype(int) - a
-    plain = [
-        difference[rng.integers(6, size=6)][:, rng.integers(300, size=300)].mean()
-        for _ in range(4_000)
-    ]
-    expected = np.percentile(plain, [2.5, 97.5])
-    found = metrics.bootstrap_seeds_and_images(a, b)
-    assert found == pytest.approx(expected, abs=0.05 * np.ptp(expected))
-    assert metrics.bootstrap_seeds_and_images(a, b) == found  # seeded
-
-
-def test_the_bootstrap_of_seeds_whose_images_agree_is_the_one_over_seeds():
-    # A seed is right on all images or on none: images add no chance of their own.
-    b = np.repeat([[True], [False], [True], [True]], 50, axis=1)
-    low, high = metrics.bootstrap_seeds_and_images(np.zeros_like(b), b)
-    expected = stats.binom.ppf([0.025, 0.975], 4, 0.75) / 4
-    assert (low, high) == pytest.approx(tuple(expected))
-
-
-def test_a_trend_is_the_mean_of_the_seeds_least_squares_slopes():
-    rng = np.random.default_rng(2)
-    budgets = np.array([0.001, 0.01, 0.1, 1])
-    gains = -0.02 * np.log10(budgets) + rng.normal(0, 0.005, (8, 4))
-    slopes = [stats.linregress(np.log10(budgets), row).slope for row in gains]
-    found = metrics.trend(budgets, gains)
-    low, high = stats.t.interval(0.95, 7, np.mean(slopes), stats.sem(slopes))
-    assert (found.slope, found.low, found.high) == pytest.approx((np.mean(slopes), low, high))
-    assert (found.p, found.n) == (pytest.approx(2 / 2**8), 8)
-    one = metrics.trend([1, 10, 100], [[3, 2, 1]])
-    assert one.slope == pytest.approx(-1)  # per decade
-    assert (one.low, one.high, one.p, one.n) == (None, None, 1, 1)

@@ -159,30 +159,6 @@ def test_own_runs_are_paired_by_their_options(tmp_path, runs, says):
     assert text.count("## ") == 1  # no other pair, or none
 
 
-@pytest.mark.parametrize(
-    ("goal", "epochs"), [(0.1, 0), (0.3, 0.5), (0.5, 1), (0.7, 1.5), (0.9, 2), (0.95, 2)]
-)
-def test_epochs_to_an_accuracy(goal, epochs):
-    # 10 % by chance, 50 % after an epoch, 90 % after two: 30 % lies half way up to the first.
-    measured = pd.Series({1: 0.5, 2: 0.9})
-    assert numbers.epochs_to(measured, goal, 0.1) == pytest.approx(epochs)
-
-
-def test_a_goal_that_most_reach_before_they_are_measured_gives_no_difference():
-    seeds = tuple(range(6))
-    measured = [("scratch", 4, 0.6), ("scratch", 8, 0.9), ("early", 4, 0.95), ("early", 8, 0.9)]
-    history = pd.DataFrame(measured, columns=["name", "epoch", "valid_accuracy"])
-    history = history.merge(pd.DataFrame({"seed": seeds}), how="cross")
-    tables = Tables(Path())
-    vars(tables).update(history=history, dataset="fashion")
-    names = {"control_name": ["scratch"] * 2, "name": ["scratch", "early"]}
-    rows = pd.DataFrame(names | {"seeds": [seeds] * 2, "pairs": 6, "label_fraction": 1.0})
-    same, early = numbers.learning(tables, rows).itertuples()
-    assert (same.difference, same.corrected_p, same.early_arm) == (0, 1, 0)
-    assert np.isnan([early.difference, early.corrected_p]).all()
-    assert early.early_arm == 6
-
-
 def test_the_same_epoch_is_compared_where_all_seeds_measured_it(tmp_path):
     tables = Tables(pair(tmp_path, range(6)))
     history = tables.history.query("name == 'baseline' or epoch == 1 or seed != 3")
@@ -198,24 +174,6 @@ def test_a_prediction_interval_is_for_one_run():
     found = numbers.prediction_interval(pd.Series([0.9, 0.92]))
     # Student's t of one degree of freedom, 12.706, times 0.01414 and the root of 1.5.
     assert found == pytest.approx((0.91 - 0.22006, 0.91 + 0.22006), abs=1e-4)
-
-
-def test_costs_are_of_the_quickest_run_on_the_processor_of_most_encoders():
-    runs = [
-        (autoencoder(0), 60, "usual"), (autoencoder(1), 90, "usual"), (autoencoder(2), 60, "usual"),
-        (autoencoder(0), 1, "another"), (scratch(0), 60, "usual"), (pretrained(0), 90, "usual"),
-        (scratch(1, epochs=20), np.nan, "a card"), (scratch(0, batch_size=16), np.nan, "a card"),
-    ]  # fmt: skip
-    rows = [made_up.row_of(run, None, core_seconds=s, machine=where) for run, s, where in runs]
-    results = pd.DataFrame(rows)
-    there = numbers.on_one_processor(results)
-    assert numbers.pretraining_minutes(there) == 1
-    *_, slow_pair, longer, other_batch = results.itertuples()
-    assert numbers.classifier_minutes(there, slow_pair) == 1  # as from scratch
-    assert numbers.classifier_minutes(there, longer) == 2  # an estimate
-    assert np.isnan(numbers.classifier_minutes(there, other_batch))
-    nowhere = numbers.on_one_processor(results[results["machine"] == "a card"])
-    assert np.isnan(numbers.pretraining_minutes(nowhere))
 
 
 def test_baselines_and_probes_are_told_on_the_seeds_that_all_have(study, tmp_path):
@@ -235,13 +193,6 @@ def test_baselines_and_probes_are_told_on_the_seeds_that_all_have(study, tmp_pat
     assert above in " ".join(texts[tmp_path / "README.md"].split())
     # The encoder that knows the classes best comes last.
     assert text.index("| 1 % | random | 60.00 ± 14.14 |") < text.index("| 1 % | trained | 80.00")
-
-
-def test_few_validation_images_choose_worse():
-    trials = pd.DataFrame({"good": [0.9, 0.9], "bad": [0.5, 0.5]})
-    few = numbers.chosen_by_few(trials, images=5000, few=1)
-    assert 0.7 < few < 0.85  # 0.9 * 0.5 + 0.5 * (0.9 * 0.5 + 0.1 * 0.5) of the draws are decided
-    assert numbers.chosen_by_few(trials, images=5000, few=5000) == pytest.approx(0.9)
 
 
 def test_the_networks_sizes_are_those_of_the_networks():

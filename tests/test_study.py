@@ -8,7 +8,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from distributed import LocalCluster
 
 import train_baseline
 from harness.errors import UserError
@@ -178,18 +177,6 @@ def test_a_folder_in_which_another_is_at_work(toml, tmp_path):
     # The other has ended, and a run that fails frees the folder as well.
     assert do(job, PLACE | {"device": "nowhere"}, study=0).status == "failed"
     assert do(job, PLACE, study=0).status == "done"
-
-
-def test_the_study_on_a_dask_cluster(toml, run, tmp_path):
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        run("--questions", "primary", "--jobs", "2", "--scheduler", cluster.scheduler_address)
-    assert len(list((tmp_path / "runs").glob(f"{SCRATCH}/*/metrics.json"))) == 2
-
-
-def test_a_cluster_that_does_not_answer_is_one_line(toml, tmp_path, fails, monkeypatch):
-    monkeypatch.setattr("study.CONNECTION_TIMEOUT", 1)
-    options = ("--dataset", "digits", "--runs-dir", tmp_path, "--questions", "primary")
-    assert "no Dask cluster" in fails(main, *options, "--scheduler", "tcp://127.0.0.1:9")
 
 
 # Two runs of so many epochs, so many at a time.
