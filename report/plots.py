@@ -322,21 +322,6 @@ def plot_confusion(axes: Axes, percent: np.ndarray) -> None:
             axes.text(predicted, true, f"{value:.1f}", color=ink, **look)
 
 
-def draw_class_scores(tables: Tables, path: Path, runs: Shown) -> None:
-    """Precision and recall of each class, both arms, mean over seeds."""
-    places = np.arange(len(tables.classes))
-    with picture(path, 3.9, columns=2, sharex=True, sharey=True) as (row,):
-        for name, look, side in zip(runs.names, runs.looks, (-0.12, 0.12), strict=True):
-            scores = numbers.class_scores(tables, name, runs.seeds)
-            for axes, score in zip(row, ("Precision", "Recall"), strict=True):
-                means = 100 * scores[score].unstack()[tables.classes].mean(skipna=False)
-                axes.plot(means, places + side, **look | {"linestyle": "none"})
-                axes.set_xlabel(f"{score.lower()}, %")
-        row[0].set_yticks(places, map(shown, tables.classes))
-        row[0].invert_yaxis()
-        row[0].legend(loc="lower left", title=runs.said)
-
-
 def draw_reliability(tables: Tables, path: Path, runs: Shown) -> None:
     """How often predictions are right, by their probability, before and after calibration.
 
@@ -517,7 +502,6 @@ def draw_factorial(tables: Tables, path: Path, study: Study, _: pd.DataFrame) ->
 OF_BOTH_ARMS = {
     "arms_overlaid": draw_arms,
     "confusion": draw_confusion,
-    "per_class_scores": draw_class_scores,
     "reliability": draw_reliability,
 }
 OF_STUDY = {  # by question

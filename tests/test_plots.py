@@ -25,7 +25,7 @@ CURVES = {
     for name in ("train_losses", "valid_losses", "valid_acc")
     for arm in ("", "_pretrained")
 }
-OF_A_PAIR = {"arms_overlaid.png", "same_epoch.png", "confusion.png", "per_class_scores.png"}
+OF_A_PAIR = {"arms_overlaid.png", "same_epoch.png", "confusion.png"}
 OF_BUDGETS = {"label_efficiency.png", "gain.png", "learning_speed.png", "class_differences.png"}
 
 
