@@ -76,9 +76,15 @@ class ValidScores(
 class Metrics(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True
 ):
-    """A run's metrics.json. An autoencoder has no classes; a run may leave the test set alone."""
+    """A run's metrics.json. An autoencoder has no classes; a run may leave the test set alone.
+
+    Args:
+        parameters, multiply_adds: of the network; multiply-adds are of one image.
+    """
 
     classes: list[str] = []
+    parameters: Count | None = None  # not there in runs from before it was kept
+    multiply_adds: Count | None = None
     valid: ValidScores
     test: TestScores | None = None
     temperature: Annotated[float, Meta(gt=0)] | None = None  # makes its probabilities calibrated

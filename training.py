@@ -104,7 +104,7 @@ def fit(run: Run, task: Task, pictures: Callable[[], dict[str, "Figure"]]) -> li
     images = len(task.batches.labels)
     print(f"{run.folder}: {counted(images, 'image')} on {compute}")
     length = f"{counted(recipe.epochs, 'epoch')} of {counted(steps, 'step')}"
-    print(f"{size_of(task.model, compute)}; {length}", flush=True)
+    print(f"{in_words(**size_of(task.model, compute))}; {length}", flush=True)
     history = load_checkpoint(run, task, optimizer, scheduler)
     board = Board(run.folder, history) if run.tensorboard else None
     done = history[-1]["epoch"] if history else 0
@@ -159,13 +159,16 @@ def unbiased_statistics(model: nn.Module, steps: int) -> Iterator[None]:
 
 
 @torch.no_grad()
-def size_of(model: nn.Module, compute: Compute) -> str:
-    """Parameters, and the multiply-adds of one image, in words."""
+def size_of(model: nn.Module, compute: Compute) -> dict[str, int]:
+    """`parameters`, and `multiply_adds` of one image in the convolutions and linear layers."""
     with FlopCounterMode(display=False) as counter:
         model.eval()(torch.zeros(1, 1, SIZE, SIZE, device=compute.device))
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    millions = counter.get_total_flops() / 2 / 1e6
-    return f"{parameters:,} parameters, {millions:.1f} million multiply-adds an image"
+    return {"parameters": parameters, "multiply_adds": counter.get_total_flops() // 2}
+
+
+def in_words(parameters: int, multiply_adds: int) -> str:
+    return f"{parameters:,} parameters, {multiply_adds / 1e6:.1f} million multiply-adds an image"
 
 
 def legs(done: int, epochs: int, validations: int) -> list[range]:

@@ -17,7 +17,6 @@ from harness.files import read_arrays, read_bytes, read_json, shown, write_array
 from harness.rundir import Config
 from metrics import Metrics, calibration
 from recipes import AutoencoderRecipe, Setup
-from report.networks import alexnet_size, autoencoder_size
 from report.study import read_study, study_file
 from report.tables import COLUMNS, HISTORY, LABELS, RESULTS, read_table
 
@@ -135,11 +134,6 @@ def facts(config: Config, metrics: Metrics, history: pd.DataFrame) -> dict[str, 
     if setup.encoder:
         options = asdict(setup.encoder.recipe) | {"digest": setup.encoder.digest}
         row |= {f"encoder_{name}": value for name, value in options.items()}
-    if isinstance(recipe, AutoencoderRecipe):
-        outputs = 9 if recipe.target == "gradients" else 1
-        size = autoencoder_size(recipe.width, recipe.skips, outputs, recipe.decoder_width)
-    else:
-        size = alexnet_size(recipe.width, len(metrics.classes))
     on_cpu = environment.device == "cpu"  # several runs may have shared a card
     return row | {
         "data_digest": config.data.digest,
@@ -154,8 +148,8 @@ def facts(config: Config, metrics: Metrics, history: pd.DataFrame) -> dict[str, 
         "test_loss": metrics.test.loss if metrics.test else None,
         "test_accuracy": metrics.test.accuracy if metrics.test else None,
         "temperature": metrics.temperature,
-        "parameters": size.parameters,
-        "multiply_adds": size.multiply_adds,
+        "parameters": metrics.parameters,
+        "multiply_adds": metrics.multiply_adds,
     }
 
 

@@ -13,7 +13,6 @@ from report import numbers, printed, sentences
 from report.compare import accuracies, compare, paired
 from report.markdown import budget, cell, listed, p, percent, render, table
 from report.measured import read_measured
-from report.networks import channels, encoder_size
 from report.speed import benchmark_page
 from report.study import Finished, Question, Study, read_study, study_file
 from report.tables import Tables
@@ -141,8 +140,7 @@ def readme(tables: Tables, study: Study, compared: Compared, beside: Beside) -> 
             sentences.without_network(beside["best"]),
         ],
         width=WIDTH,
-        channels="-".join(map(str, channels(WIDTH))),
-        sizes=network_sizes(tables, WIDTH),
+        sizes=network_sizes(tables),
         rate=recipe.learning_rate,
         **original(tables, study, compared),
     )
@@ -159,19 +157,14 @@ def answer(compared: Compared) -> list[str]:
     ]
 
 
-def network_sizes(tables: Tables, width: float) -> dict[str, tuple[str, str]]:
+def network_sizes(tables: Tables) -> list[str]:
     """Parameters, and multiply-adds an image, of each network."""
-    runs = (tables.runs(name)[0] for name in ("baseline", "autoencoder"))
-    sizes = [encoder_size(width), *((run.parameters, run.multiply_adds) for run in runs)]
-    names = (
-        "encoder",
-        "AlexNet (encoder and classifier)",
-        "U-Net autoencoder (encoder and decoder)",
-    )
-    return {
-        name: (f"{parameters:,.0f}", f"{adds / 1e6:.1f}")
-        for name, (parameters, adds) in zip(names, sizes, strict=True)
-    }
+    words = {"baseline": "AlexNet", "autoencoder": "U-Net autoencoder"}
+    runs = {word: tables.runs(name)[0] for name, word in words.items()}
+    return [
+        f"{word}, {run.parameters:,.0f} and {run.multiply_adds / 1e6:.1f} million"
+        for word, run in runs.items()
+    ]
 
 
 def original(tables: Tables, study: Study, compared: Compared) -> dict[str, object]:

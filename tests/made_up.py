@@ -22,6 +22,7 @@ ENVIRONMENT = Environment(
     processor="some processor", threads=2, precision="fp32", memory_format="contiguous",
     compile=False, commit="c0ffee",
 )  # fmt: skip
+SIZES = {"parameters": 1000, "multiply_adds": 2_000_000}
 
 
 def scratch(seed: int = 0, **options) -> Setup:
@@ -89,13 +90,12 @@ def write_run(
         test = classification_report(labels, predicted, CLASSES, loss=0.1)
     valid = ValidScores(loss=0.4, accuracy=0.9 if classifier else None)
     named = CLASSES if classifier else []
-    metrics = Metrics(classes=named, valid=valid, test=test, temperature=temperature)
+    metrics = Metrics(**SIZES, classes=named, valid=valid, test=test, temperature=temperature)
     write_json(folder / "metrics.json", metrics)
     return folder
 
 
 MACHINE = {"machine": "some processor", "device": "cpu", "threads": 1, "precision": "fp32"}
-SIZES = {"parameters": 1000, "multiply_adds": 2_000_000}
 
 
 def wrong(count: int) -> np.ndarray:
