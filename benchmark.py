@@ -56,54 +56,47 @@ def main(argv=None) -> None:
 
     compute = set_up_compute(**structs.asdict(take(args, Machine)))
     print(f"on {compute}", flush=True)
+    fresh = Part(command=command(args), environment=compute.environment(), rows=[])
     kinds = {"classifier": ClassifierRecipe, "autoencoder": AutoencoderRecipe}
-    recipes = {name: take(args, kind) for name, kind in kinds.items()}
-    given = (recipes, args.data_dir, args.rounds, args.steps, compute)
+    given = {name: take(args, kind) for name, kind in kinds.items()}, args.data_dir
     if args.time_to_accuracy:
-        measure_time_to_accuracy(args, recipes["classifier"], compute)
+        measure_time_to_accuracy(args, compute, fresh)
     elif args.check:
-        slow = slow_parts(*given)
+        slow = slow_parts(*given, args.rounds, args.steps, compute)
         print("\n".join(slow))
         raise SystemExit(TOO_SLOW if slow else 0)
     else:
-        facts, rows = measure(*given)
-        keep(args, throughput=part(args, compute, facts, rows))
+        facts, rows = measure(*given, args.rounds, args.steps, compute)
+        keep(args, throughput=structs.replace(fresh, facts=facts, rows=rows))
 
 
-def measure_time_to_accuracy(args, recipe: ClassifierRecipe, compute) -> None:
+def measure_time_to_accuracy(args, compute, fresh: Part) -> None:
     """Race the trainings that are not in the file yet; it is written after each.
 
     Raises:
         UserError: those in the file are of another recipe, data set or machine.
     """
-    from benchmarks.accuracy import GOALS, KEYS, race, trainings
+    from benchmarks.measurement import GOALS, KEYS, race, trainings
     from data import load_dataset, split
     from harness.rundir import alike
 
+    recipe = take(args, ClassifierRecipe)
     dataset = load_dataset(recipe.dataset, args.data_dir)
     facts = {"goals": GOALS, "recipe": to_builtins(recipe), "data": dataset.digest}
     facts["valid_images"] = len(split(dataset, recipe.seed)[1])
-    fresh = part(args, compute, facts, [])
     before = (read_measured(args.results_dir) or Measured()).time_to_accuracy
-    if before is None or args.overwrite:
-        before = fresh
-    if before.facts != facts or not alike(before.environment, fresh.environment):
+    rows = before.rows if before and not args.overwrite else []
+    if rows and (before.facts != facts or not alike(before.environment, fresh.environment)):
         raise UserError(
             "what is there was measured with another recipe, data set or machine: use --overwrite "
             "to measure it anew"
         )
-    rows = list(before.rows)
     done = {tuple(row[key] for key in KEYS) for row in rows}
     plan = [one for one in trainings(args.seed, args.seeds) if one not in done]
     print(f"{len(plan)} trainings; what is measured is kept after each", flush=True)
     for row in race(plan, recipe, dataset, args.data_dir, compute):
-        rows.append(row)
-        keep(args, time_to_accuracy=structs.replace(fresh, rows=rows))
-
-
-def part(args, compute, facts: dict, rows: list[dict]) -> Part:
-    environment = compute.environment()
-    return Part(command=command(args), environment=environment, facts=facts, rows=rows)
+        rows = [*rows, row]
+        keep(args, time_to_accuracy=structs.replace(fresh, facts=facts, rows=rows))
 
 
 def keep(args, **parts: Part) -> None:

@@ -4,6 +4,7 @@ A contender is called once a round, and returns the seconds that it took for one
 """
 
 import math
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,16 +32,15 @@ from training import Task, fit, make_backward, make_optimizer
 WARM_UP_STEPS = 2  # not timed: data workers start in them
 MATRIX_SIZES = (1024, 2048)  # rows and columns
 MATRIX_REPEATS = 3
-# Kinds of operation, and what a profile's names of them contain; the first that fits counts.
-KINDS = {
-    "convolutions": ("conv",),
-    "batch normalisation": ("batch_norm", "batchnorm"),
-    "pooling": ("pool",),
-    "ReLU": ("relu", "threshold", "clamp_min"),
-    "upsampling and concatenation": ("upsample", "aten::cat"),
-    "linear layers": ("aten::mm", "aten::addmm", "aten::linear"),
-    "optimizer": ("adam", "optimizer"),
-    "everything else": ("",),
+KINDS = {  # of operation, and how a profile calls them; the first that fits counts
+    "convolutions": "conv",
+    "batch normalisation": "batch_?norm",
+    "pooling": "pool",
+    "ReLU": "relu|threshold|clamp_min",
+    "upsampling and concatenation": "upsample|aten::cat",
+    "linear layers": "aten::(mm|addmm|linear)",
+    "optimizer": "adam|optimizer",
+    "everything else": "",
 }
 
 Contender = Callable[[], float]
@@ -49,16 +49,15 @@ Loop = tuple[str, bool]  # its name, and whether it is tuned
 
 def new_task(recipe: Recipe, dataset: ImageSet, compute: Compute) -> Task:
     """The experiment's own task, as the training scripts set it up."""
-    train, valid = split(dataset, recipe.seed)
-    normalise = Normalisation.of(dataset.train_images[train])
-    batches = training_batches(dataset, train, normalise, recipe, compute)
-    valid_batches = evaluation_batches(
-        dataset.train_images[valid], dataset.train_labels[valid], normalise, compute
-    )
+    images, labels = dataset.train_images, dataset.train_labels
+    training, valid = split(dataset, recipe.seed)
+    normalise = Normalisation.of(images[training])
+    batches = training_batches(dataset, training, normalise, recipe, compute)
+    held_out = evaluation_batches(images[valid], labels[valid], normalise, compute)
     if isinstance(recipe, AutoencoderRecipe):
-        return Reconstruction(new_autoencoder(recipe), batches, valid_batches, recipe, compute)
+        return Reconstruction(new_autoencoder(recipe), batches, held_out, recipe, compute)
     model = new_alexnet(recipe, len(dataset.classes))
-    return Classification(model, batches, valid_batches, recipe, compute)
+    return Classification(model, batches, held_out, recipe, compute)
 
 
 def now() -> float:
@@ -102,12 +101,21 @@ class Stopwatch:
         self.seconds_per_image = (now() - started) / images
         yield from batches
 
+    def times(self, train: Callable[[], object]) -> Contender:
+        """A contender that trains on batches which this stopwatch watches."""
+
+        def contend() -> float:
+            train()
+            return self.seconds_per_image
+
+        return contend
+
 
 class Watched:
     """A task whose epoch is a few batches, under a stopwatch; it is not evaluated."""
 
-    def __init__(self, task: Task, steps: int):
-        self.task, self.stopwatch, self.rounds = task, Stopwatch(steps), count()
+    def __init__(self, task: Task, stopwatch: Stopwatch):
+        self.task, self.stopwatch = task, stopwatch
         self.recipe = replace(task.recipe, epochs=1)
 
     def __getattr__(self, name: str) -> object:
@@ -117,8 +125,7 @@ class Watched:
         return self.stopwatch.batches
 
     def epoch(self, epoch: int) -> Iterator[Sequence[Tensor]]:
-        epochs = count(next(self.rounds))
-        return self.stopwatch.watch(chain.from_iterable(map(self.task.epoch, epochs)))
+        return self.stopwatch.watch(chain.from_iterable(map(self.task.epoch, count(epoch))))
 
     def evaluate(self, forward: Callable[..., Tensor]) -> dict[str, float]:
         return {"valid_loss": 0.0}
@@ -131,13 +138,8 @@ def train(task: Task) -> list[dict]:
 
 
 def our_loop(task: Task, steps: int) -> Contender:
-    watched = Watched(task, steps)
-
-    def contend() -> float:
-        train(watched)
-        return watched.stopwatch.seconds_per_image
-
-    return contend
+    stopwatch = Stopwatch(steps)
+    return stopwatch.times(lambda: train(Watched(task, stopwatch)))
 
 
 def bare_step(task: Task, steps: int) -> Contender:
@@ -147,13 +149,12 @@ def bare_step(task: Task, steps: int) -> Contender:
     backward = make_backward(task, compute.callable(task.model), optimizer, compute)
     fixed = next(iter(task.epoch(0)))
 
-    def contend() -> float:
+    def step_by_step() -> None:
         for batch in stopwatch.watch(repeat(fixed)):
             backward(*batch)
             optimizer.step()
-        return stopwatch.seconds_per_image
 
-    return contend
+    return stopwatch.times(step_by_step)
 
 
 def our_contenders(make: Callable[[], Task], steps: int) -> dict[Loop, Contender]:
@@ -209,12 +210,6 @@ def operation_shares(task: Task, steps: int) -> dict[str, float]:
         step()
     spent = dict.fromkeys(KINDS, 0.0)
     for event in seen.key_averages():
-        own = event.self_device_time_total if on_card else event.self_cpu_time_total
-        spent[kind_of(event.key)] += own
+        kind = next(kind for kind, name in KINDS.items() if re.search(name, event.key.lower()))
+        spent[kind] += event.self_device_time_total if on_card else event.self_cpu_time_total
     return {kind: own / sum(spent.values()) for kind, own in spent.items()}
-
-
-def kind_of(operation: str) -> str:
-    """The kind of operation that a name in the profile belongs to."""
-    name = operation.lower()
-    return next(kind for kind, parts in KINDS.items() if any(part in name for part in parts))

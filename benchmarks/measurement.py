@@ -1,17 +1,22 @@
-"""Images per second: every loop in turn, round after round."""
+"""Images per second of every loop in turn, and seconds to an accuracy of every contender in turn.
+
+The time to an accuracy is measured as in DAWNBench (Coleman et al. 2017) and by Keller Jordan 2024
+(arXiv:2404.00498): seconds of training from a random start. The start of the program and the
+measurement of the accuracy, after each epoch, are not counted.
+"""
 
 import os
 import signal
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from functools import cache, partial
-from itertools import product
+from itertools import accumulate, product
 from multiprocessing import get_context, get_start_method, set_start_method
 
 import numpy as np
 import torch
+from msgspec import structs
 
 from benchmarks.contenders import (
     Contender,
@@ -19,16 +24,39 @@ from benchmarks.contenders import (
     Stopwatch,
     flops_per_image,
     new_task,
+    now,
     operation_shares,
     our_contenders,
     our_parts,
+    train,
 )
-from benchmarks.peers import Peer, loops
-from data import load_dataset
+from benchmarks.peers import Peer, loops, usual_script
+from data import ImageSet, load_dataset
 from harness.compute import Compute
 from harness.processes import end_with
-from recipes import Recipe, Setup
+from recipes import ClassifierRecipe, Recipe, Setup
 from report.measured import LEAST_OF_BARE_STEP, MOST_FOR_DATA
+
+GOALS = [0.9, 0.912, 0.92, 0.93, 0.94]  # 91.2 % is the original experiment's
+KEYS = ("contender", "seed", "cycle")  # of a training
+CYCLES = (1, 2, 3, 5, 10)  # epochs of a run whose learning rate rises and falls once: one a goal
+LONGEST = (15,)  # where the rate is constant
+PLAIN = {"shift": 0, "flip": "none", "label_smoothing": 0.0}
+CONSTANT = PLAIN | {"schedule": "constant", "learning_rate": 1e-3}
+AUGMENTED = CONSTANT | {"shift": 2, "flip": "random"}
+OURS, TUTORIAL, TUNED = None, False, True  # who trains: this project, or the usual script
+CONTENDERS = {  # who trains, the options that differ from the user's recipe, the epochs of each run
+    "this project (fast)": (OURS, ClassifierRecipe.presets["fast"], CYCLES),
+    "this project (default)": (OURS, {}, CYCLES),
+    "usual script": (TUTORIAL, CONSTANT, LONGEST),
+    "usual script, tuned": (TUNED, CONSTANT, LONGEST),
+    "usual script with augmentation": (TUTORIAL, AUGMENTED, LONGEST),
+    "usual script, tuned, with augmentation": (TUNED, AUGMENTED, LONGEST),
+    "usual script, tuned, with Muon": (TUNED, PLAIN | {"optimizer": "muon"}, CYCLES),
+}
+
+
+# ------------------------------------------------------------------ images per second
 
 
 def measure(
@@ -51,17 +79,13 @@ def measure(
             for loop in product(loops(), (False, True)):
                 given = (loop, recipe, data_dir, compute, steps)
                 contenders[loop] = lambda given=given: there.submit(peer_turn, *given).result()
-            contenders |= our_parts(make())
             task = make()
+            rows += take_turns(model, contenders | our_parts(make()), rounds)
             facts["runs"][model] = Setup(recipe=recipe).name
             facts["flops"][model] = flops_per_image(task)
             facts["operations"][model] = operation_shares(make(), steps)
             facts["images"] = len(task.batches.labels)
             facts["evaluated_images"] = len(task.valid_batches.labels)
-            rows += [
-                {"model": model, "loop": name, "tuned": tuned, "seconds": seconds}
-                for (name, tuned), seconds in take_turns(model, contenders, rounds).items()
-            ]
     return facts, rows
 
 
@@ -76,8 +100,8 @@ def slow_parts(
     slow = []
     for model, recipe in recipes.items():
         make = partial(new_task, recipe, load_dataset(recipe.dataset, data_dir), compute)
-        seconds = take_turns(model, our_contenders(make, steps), rounds).values()
-        ours, bare, data = map(np.array, seconds)
+        rows = take_turns(model, our_contenders(make, steps), rounds)
+        ours, bare, data = (np.array(row["seconds"]) for row in rows)
         share, waiting = np.median(bare / ours), np.median(data / ours)
         print(f"{model}: {share:.3f} of the bare step's speed, {waiting:.3f} of the time for data")
         if share < LEAST_OF_BARE_STEP:
@@ -87,28 +111,130 @@ def slow_parts(
     return slow
 
 
-def take_turns(
-    model: str, contenders: dict[Loop, Contender], rounds: int
-) -> dict[Loop, list[float]]:
-    """Seconds an image, round by round, of each contender; a round before them warms up."""
-    seconds = {loop: [] for loop in contenders}
+def take_turns(model: str, contenders: dict[Loop, Contender], rounds: int) -> list[dict]:
+    """A row a contender: its seconds an image, round by round, after a round that warms up."""
+    rows = [
+        {"model": model, "loop": loop, "tuned": tuned, "seconds": []} for loop, tuned in contenders
+    ]
     for done in range(rounds + 1):
-        for loop, run in contenders.items():
-            seconds[loop].append(run())
+        for row, contend in zip(rows, contenders.values(), strict=True):
+            seconds = contend()
+            if done:
+                row["seconds"].append(seconds)
         print(f"{model}: {f'round {done} of {rounds}' if done else 'warm'}", flush=True)
-    return {loop: values[1:] for loop, values in seconds.items()}
+    return rows
 
 
-@contextmanager
-def other_process() -> Iterator[ProcessPoolExecutor]:
+def peer_turn(*given) -> float:
+    """One turn of a peer, in the other process; seconds an image."""
+    return peer_contender(*given)()
+
+
+@cache
+def peer_contender(
+    loop: Loop, recipe: Recipe, data_dir: str, compute: Compute, steps: int
+) -> Contender:
+    (name, tuned), stopwatch = loop, Stopwatch(steps)
+    make, workers = loops()[name]
+    dataset = load_dataset(recipe.dataset, data_dir)
+    peer = Peer(recipe, dataset, compute, tuned, workers[tuned], stopwatch)
+    return stopwatch.times(make(peer))
+
+
+# ------------------------------------------------------------------ time to accuracy
+
+
+def trainings(first_seed: int, seeds: int) -> list[tuple[str, int, int]]:
+    """What is measured: contender, seed, cycle.
+
+    Seed by seed, so that what slows the machine for a while slows all contenders.
+    """
+    return [
+        (name, seed, cycle)
+        for seed in range(first_seed, first_seed + seeds)
+        for name, (_, _, cycles) in CONTENDERS.items()
+        for cycle in cycles
+    ]
+
+
+def race(
+    plan: list[tuple[str, int, int]],
+    base: ClassifierRecipe,
+    dataset: ImageSet,
+    data_dir: str,
+    compute: Compute,
+) -> Iterator[dict]:
+    """A row for each of the trainings, as `Measured` describes it.
+
+    Args:
+        base: the recipe to which a contender's options are added.
+        data_dir: where the other process finds the data set.
+    """
+    with other_process() as there:
+        for name, seed, cycle in plan:
+            recipe, who = recipe_of(name, base, seed, cycle), CONTENDERS[name][0]
+            if who is OURS:
+                epochs = our_epochs(recipe, dataset, compute)
+            else:
+                epochs = there.submit(usual_epochs, recipe, data_dir, compute, who).result()
+            seconds, accuracy = (list(each) for each in zip(*epochs, strict=True))
+            whole = list(accumulate(seconds))
+            print(f"seed {seed}, {name}: {accuracy[-1]:.4f} after {whole[-1]:.1f} s", flush=True)
+            key = dict(zip(KEYS, (name, seed, cycle), strict=True))
+            yield key | {"seconds": whole, "accuracy": accuracy}
+
+
+def recipe_of(name: str, base: ClassifierRecipe, seed: int, cycle: int) -> ClassifierRecipe:
+    """What is trained; without mirroring where that does not suit the data set."""
+    mirror = {"flip": "none"} if base.flip == "none" else {}
+    run = {"seed": seed, "epochs": cycle, "validations": cycle}
+    return structs.replace(base, **CONTENDERS[name][1] | run | mirror)
+
+
+def our_epochs(
+    recipe: ClassifierRecipe, dataset: ImageSet, compute: Compute
+) -> list[tuple[float, float]]:
+    """Seconds of training, and the accuracy after it, of each epoch of this project's training."""
+    task = new_task(recipe, dataset, compute)
+    evaluate, evaluations = task.evaluate, []
+
+    def timed_evaluation(forward) -> dict[str, float]:
+        started = now()
+        found = evaluate(forward)
+        evaluations.append(now() - started)
+        return found
+
+    task.evaluate = timed_evaluation
+    history = zip(train(task), evaluations, strict=True)
+    return [(row["seconds"] - other, row["valid_accuracy"]) for row, other in history]
+
+
+def usual_epochs(
+    recipe: ClassifierRecipe, data_dir: str, compute: Compute, tuned: bool
+) -> list[tuple[float, float]]:
+    """The same of the usual script, until the last goal is reached."""
+    peer, epochs = Peer(recipe, load_dataset(recipe.dataset, data_dir), compute, tuned), []
+    train_epoch = usual_script(peer, recipe.epochs)
+    while len(epochs) < recipe.epochs and (not epochs or epochs[-1][1] < max(GOALS)):
+        started = now()
+        train_epoch()
+        seconds = now() - started
+        peer.model.eval()
+        epochs.append((seconds, peer.task.evaluate(peer.model)["valid_accuracy"]))
+    return epochs
+
+
+# ------------------------------------------------------------------ the other process
+
+
+def other_process() -> ProcessPoolExecutor:
     """A process that computes with as many threads.
 
     The usual script and other libraries' loops run in it as they would by themselves: in this
     project's own process they would gain from `compute.keep_freed_memory`.
     """
     given = (os.getpid(), torch.get_num_threads(), get_start_method())
-    with ProcessPoolExecutor(1, get_context("spawn"), _begin, given) as pool:
-        yield pool
+    return ProcessPoolExecutor(1, get_context("spawn"), _begin, given)
 
 
 def _begin(parent: int, threads: int, method: str) -> None:
@@ -118,20 +244,3 @@ def _begin(parent: int, threads: int, method: str) -> None:
     set_start_method(method, force=True)
     torch.set_num_threads(threads)
     warnings.simplefilter("ignore")  # of what other libraries have to say
-
-
-def peer_turn(loop: Loop, *given) -> float:
-    """One turn of a peer, in the other process; seconds an image."""
-    train, stopwatch = peer_loop(loop, *given)
-    train()
-    return stopwatch.seconds_per_image
-
-
-@cache
-def peer_loop(loop: Loop, recipe: Recipe, data_dir: str, compute: Compute, steps: int):
-    """What trains a peer's epoch, and its stopwatch."""
-    name, tuned = loop
-    make, workers = loops()[name]
-    dataset, stopwatch = load_dataset(recipe.dataset, data_dir), Stopwatch(steps)
-    peer = Peer(recipe, dataset, compute, tuned=tuned, workers=workers[tuned], stopwatch=stopwatch)
-    return make(peer), stopwatch

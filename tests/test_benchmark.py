@@ -11,10 +11,18 @@ import torch
 from msgspec import convert, structs
 
 from benchmark import command, main, parse_args
-from benchmarks import accuracy, contenders, measurement
-from benchmarks.accuracy import CONTENDERS, our_curve, recipe_of, trainings, usual_curve
+from benchmarks import contenders, measurement
 from benchmarks.contenders import Stopwatch, bare_step, flops_per_image, new_task, our_loop
-from benchmarks.measurement import take_turns
+from benchmarks.measurement import (
+    CONTENDERS,
+    GOALS,
+    KEYS,
+    our_epochs,
+    recipe_of,
+    take_turns,
+    trainings,
+    usual_epochs,
+)
 from benchmarks.peers import LIBRARIES, Loader, Peer, usual_script
 from data import load_dataset
 from harness.compute import set_up_compute
@@ -78,23 +86,22 @@ def test_the_script(written):
 def test_the_race_is_cut_and_resumed(written, monkeypatch, fails):
     """In the file of the throughput, which stays as it is."""
     before, ran = read_measured(written).throughput, []
-    curve = {"seconds": [1.0], "accuracy": [0.5]}
     plan = [("this project (default)", 0, 1), ("usual script", 0, 1)]
-    monkeypatch.setattr(accuracy, "trainings", lambda *_: plan)
-    monkeypatch.setattr(accuracy, "our_curve", lambda *_: ran.append("ours") or curve)
+    monkeypatch.setattr(measurement, "trainings", lambda *_: plan)
+    monkeypatch.setattr(measurement, "our_epochs", lambda *_: ran.append("ours") or [(1.0, 0.5)])
     here = SimpleNamespace(submit=lambda call, *given: SimpleNamespace(result=lambda: call(*given)))
-    monkeypatch.setattr(accuracy, "other_process", lambda: nullcontext(here))
+    monkeypatch.setattr(measurement, "other_process", lambda: nullcontext(here))
 
     options = [*SMALL, "--time-to-accuracy", "--results-dir", str(written)]
     with monkeypatch.context() as patched, pytest.raises(SystemExit):
-        patched.setattr(accuracy, "usual_curve", Mock(side_effect=KeyboardInterrupt))
+        patched.setattr(measurement, "usual_epochs", Mock(side_effect=KeyboardInterrupt))
         main(options)
     (row,) = read_measured(written).time_to_accuracy.rows
     assert row["contender"] == plan[0][0]
     main(options)
     measured = read_measured(written)
     rows = measured.time_to_accuracy.rows
-    assert [tuple(row[key] for key in accuracy.KEYS) for row in rows] == plan
+    assert [tuple(row[key] for key in KEYS) for row in rows] == plan
     assert 0 < rows[1]["accuracy"][0] < 1
     assert measured.throughput == before
     main(options)
@@ -134,8 +141,9 @@ def test_the_first_round_warms_up_and_all_take_turns():
         times = iter((9.0, 1.0, 2.0))
         return lambda: calls.append(name) or next(times)
 
-    seconds = take_turns("model", {(name, True): contender(name) for name in "ab"}, rounds=2)
-    assert seconds == {("a", True): [1.0, 2.0], ("b", True): [1.0, 2.0]}
+    rows = take_turns("model", {(name, True): contender(name) for name in "ab"}, rounds=2)
+    shared = {"model": "model", "tuned": True, "seconds": [1.0, 2.0]}
+    assert rows == [shared | {"loop": "a"}, shared | {"loop": "b"}]
     assert calls == ["a", "b"] * 3
 
 
@@ -215,10 +223,10 @@ def test_neither_evaluation_nor_start_counts(monkeypatch):
         return [{"seconds": s, **task.evaluate(None)} for s in (5.0, 4.0)]
 
     task = SimpleNamespace(evaluate=lambda forward: {"valid_accuracy": 0.5})
-    monkeypatch.setattr(accuracy, "new_task", lambda *_: task)
-    monkeypatch.setattr(accuracy, "now", iter((10.0, 12.0, 20.0, 21.0)).__next__)
-    monkeypatch.setattr(accuracy, "train", train)
-    assert our_curve(None, None, None) == {"seconds": [3.0, 6.0], "accuracy": [0.5, 0.5]}
+    monkeypatch.setattr(measurement, "new_task", lambda *_: task)
+    monkeypatch.setattr(measurement, "now", iter((10.0, 12.0, 20.0, 21.0)).__next__)
+    monkeypatch.setattr(measurement, "train", train)
+    assert our_epochs(None, None, None) == [(3.0, 0.5), (3.0, 0.5)]
 
 
 @pytest.mark.parametrize(("epochs", "ends"), [(3, [0.3, 0.6, 0.9]), (5, [0.3, 0.6, 0.9, 0.94])])
@@ -226,18 +234,18 @@ def test_the_usual_script_stops_at_the_last_goal_or_after_its_epochs(monkeypatch
     accuracies = iter((0.3, 0.6, 0.9, 0.94, 0.95))
     task = SimpleNamespace(evaluate=lambda forward: {"valid_accuracy": next(accuracies)})
     peer = SimpleNamespace(model=torch.nn.Flatten(), task=task)
-    monkeypatch.setattr(accuracy, "Peer", lambda *_: peer)
-    monkeypatch.setattr(accuracy, "usual_script", lambda *_: lambda: None)
+    monkeypatch.setattr(measurement, "Peer", lambda *_: peer)
+    monkeypatch.setattr(measurement, "usual_script", lambda *_: lambda: None)
     recipe = ClassifierRecipe(dataset="digits", epochs=epochs)
-    assert usual_curve(recipe, "nowhere", None, False)["accuracy"] == ends
+    assert [share for _, share in usual_epochs(recipe, "nowhere", None, False)] == ends
 
 
 def test_the_contenders_learn(digits, compute):
     base = ClassifierRecipe(dataset="digits", width=0.1, batch_size=32)
     ours = recipe_of("this project (fast)", base, 0, 1)
-    assert our_curve(ours, digits, compute)["accuracy"][0] > 0.3
+    assert our_epochs(ours, digits, compute)[0][1] > 0.3
     muon = recipe_of("usual script, tuned, with Muon", base, 0, 1)
-    assert usual_curve(muon, "nowhere", compute, tuned=True)["accuracy"][0] > 0.3
+    assert usual_epochs(muon, "nowhere", compute, tuned=True)[0][1] > 0.3
 
 
 MACHINE = {"processor": "<b>|`x`\n# y", "threads": 2, "commit": "c", "device": "cpu"}
@@ -314,6 +322,35 @@ def test_a_row_a_loop_and_a_row_a_figure(page):
     assert first == r"| a \| way | 2 | 2.0 (1.0–3.0) | +0.20 (−0.10 to +0.30) |"
     assert "| none | 55,000 | 4.2 |" in second
     assert "<b>" not in page and "\n# y" not in page  # of the processor's name
+
+
+def race_of_all(best: float) -> Measured:
+    """As `--time-to-accuracy` leaves it; the longest of our fast trainings ends with `best`."""
+    an_epoch = dict(zip(CONTENDERS, (2, 8, 20, 12, 22, 14, 13), strict=True))
+    ends = {1: 0.915, 2: 0.922, 3: 0.931, 5: 0.937, 10: best, 15: 0.934}  # accuracy, by epochs
+    rows = []
+    for name, seed, cycle in trainings(0, 2):
+        behind = 0.0 if name == "this project (fast)" else 0.002 * (1 + [*CONTENDERS].index(name))
+        epochs = range(1, cycle + 1)
+        row = dict(zip(KEYS, (name, seed, cycle), strict=True))
+        row["seconds"] = [an_epoch[name] * epoch * (1 + 0.05 * seed) for epoch in epochs]
+        row["accuracy"] = [ends[cycle] - behind - 0.002 * (cycle - epoch) for epoch in epochs]
+        rows.append(row)
+    facts = {"goals": GOALS, "valid_images": 5000}
+    return convert({"time_to_accuracy": PART | {"facts": facts, "rows": rows}}, Measured)
+
+
+@pytest.mark.parametrize(("best", "last"), [(0.941, "reached"), (0.938, "missed")])
+def test_the_page_of_all_contenders(tmp_path, best, last):
+    race = race_of_all(best)
+    text = " ".join(benchmark_page(race, "pictures").split())
+    assert "Its seconds ÷ those of this project (fast):" in text
+    assert f"94 % with every seed in at most 10 epochs ({last}), where no other contender" in text
+    assert "gets in 15 (reached)" in text
+    assert "in 8 seconds on two cores (reached)" in text
+    assert "With Muon, the rate rises and falls" in text
+    draw_benchmark(race, tmp_path)
+    assert (tmp_path / "time_to_accuracy.png").stat().st_size > 20_000
 
 
 @pytest.mark.parametrize("part", ["throughput", "time_to_accuracy"])
