@@ -1,7 +1,7 @@
 """BENCHMARK.md and its pictures, from results/benchmark.json."""
 
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -9,9 +9,6 @@ import pandas as pd
 from report.markdown import NONE, cell, listed, render, signed, table
 from report.measured import LEAST_OF_BARE_STEP, MOST_FOR_DATA, TOO_SLOW, Measured, Part, Table
 from report.printed import ORIGINAL
-
-if TYPE_CHECKING:  # the page is made without matplotlib, and the pictures with it
-    from matplotlib.axes import Axes
 
 OURS, BARE, USUAL = "this project", "bare step on one batch", "usual script"
 TUTORIAL, TUNED = FORMS = ("in its tutorial", "tuned")  # of a loop
@@ -224,22 +221,32 @@ class Speeds:
             f"script, and on {tuned:.2f} times as many as the same script tuned."
         )
 
-    def figures(self, facts: dict) -> dict[str, tuple]:
-        """Where the time goes, by its words: values, digits, the least and the most aimed at."""
+    def figures(self, facts: dict) -> dict[str, tuple[str, str]]:
+        """Where the time goes: by a figure's words, the figure and what was aimed at."""
+
+        def figure(values, digits: int, least: float = 0, most: float = math.inf):
+            missed = "" if least <= np.median(values) <= most else " (missed)"
+            target = f"at least {least}" if least else f"at most {most}" if most < math.inf else ""
+            return spread(values, digits) + missed, target
+
         ours = {name: self.ratios.loc[name, TUNED] for name in (BARE, *PARTS)}
         peak = facts["flops"][self.model] / self.seconds.loc["matrix", TUNED].median() / 1e9
         images, tested = facts["images"], facts["evaluated_images"]
         passes, epoch = ours["evaluation"] / ours["forward"], images / self.rates.loc[OURS, TUNED]
-        tutorial, tuned = map(self.usual, FORMS)
+        usual, tuned = map(self.usual, FORMS)
         return {
-            "Times as fast as the usual script in its tutorial": (tutorial, 2, 3, None),
-            "Times as fast as the usual script, tuned": (tuned, 3, 1.5, None),
-            "Share of the bare step's speed": (ours[BARE], 3, LEAST_OF_BARE_STEP, None),
-            "Batches alone: share of the training time": (ours["data"], 3, None, MOST_FOR_DATA),
-            "Share of a matrix product's peak": (ours["matrix"], 3, None, None),
-            f"Evaluation of {tested:,} images ÷ its forward passes alone": (passes, 2, None, 1.2),
-            "Matrix product's peak, GFLOP/s": ([peak], 0, None, None),
-            f"Epoch of {images:,} images, s": ([epoch], 1, None, None),
+            "Times as fast as the usual script in its tutorial": figure(usual, 2, least=3),
+            "Times as fast as the usual script, tuned": figure(tuned, 3, least=1.5),
+            "Share of the bare step's speed": figure(ours[BARE], 3, least=LEAST_OF_BARE_STEP),
+            "Batches alone: share of the training time": figure(
+                ours["data"], 3, most=MOST_FOR_DATA
+            ),
+            "Share of a matrix product's peak": figure(ours["matrix"], 3),
+            f"Evaluation of {tested:,} images ÷ its forward passes alone": figure(
+                passes, 2, most=1.2
+            ),
+            "Matrix product's peak, GFLOP/s": figure([peak], 0),
+            f"Epoch of {images:,} images, s": figure([epoch], 1),
         }
 
 
@@ -247,28 +254,17 @@ def speed_values(part: Part) -> dict[str, object]:
     """What the template says of the images per second."""
     facts, models = part.facts, [Speeds(part, model) for model in part.facts["runs"]]
     found = {speeds.model.capitalize(): speeds.figures(facts) for speeds in models}
-    figures = pd.DataFrame(found).map(figure_text)
-    targets = [target_text(*aimed) for _, _, *aimed in models[0].figures(facts).values()]
+    figures = pd.DataFrame(found)
+    values, targets = figures.apply(lambda column: column.str[0]), figures.iloc[:, 0].str[1]
     operations = pd.DataFrame(facts["operations"]).rename(columns=str.capitalize)
     operations = operations.map(lambda share: f"{100 * share:.1f}")
     return {
         "answers": [speeds.answer() for speeds in models],
         "loops": {speeds.model: speeds.table() for speeds in models},
-        "figures": table({"Figure": figures.index, **figures, "Target": targets}),
+        "figures": table({"Figure": figures.index, **values, "Target": targets}),
         "operations": table({"Operation": operations.index, **operations}),
         "runs": listed([f"`{name}`" for name in facts["runs"].values()]),
     }
-
-
-def figure_text(figure: tuple) -> str:
-    values, digits, least, most = figure
-    middle = np.median(values)
-    missed = (least and middle < least) or (most and middle > most)
-    return spread(values, digits) + (" (missed)" if missed else "")
-
-
-def target_text(least: float | None, most: float | None) -> str:
-    return f"at least {least}" if least else f"at most {most}" if most else ""
 
 
 # ------------------------------------------------------------------ pictures
@@ -276,52 +272,52 @@ def target_text(least: float | None, most: float | None) -> str:
 
 def draw_benchmark(measured: Measured, img_dir: Path) -> None:
     """Draw what was measured: benchmark.png and time_to_accuracy.png."""
-    from report.plots import picture
-
     if part := measured.throughput:
-        models = [Speeds(part, model) for model in part.facts["runs"]]
-        height = 1.3 + 0.48 * len(models[0].rates)
-        with picture(img_dir / "benchmark.png", height, columns=len(models), sharey=True) as (row,):
-            for axes, model in zip(row, models, strict=True):
-                plot_speeds(axes, model)
-            row[0].invert_yaxis()
-            row[0].figure.legend(row[0].containers, FORMS, loc="outside lower center", ncols=2)
-    if race := measured.time_to_accuracy:
-        with picture(img_dir / "time_to_accuracy.png", 5.0) as ((axes,),):
-            plot_curves(axes, curves_of(race), race.facts["goals"])
+        draw_speeds([Speeds(part, model) for model in part.facts["runs"]], img_dir)
+    if part := measured.time_to_accuracy:
+        draw_curves(curves_of(part), part.facts["goals"], img_dir)
 
 
-def plot_speeds(axes: "Axes", model: Speeds) -> None:
+def draw_speeds(models: list[Speeds], img_dir: Path) -> None:
     """A bar for each training loop and form."""
-    from report.plots import BLUE
+    from report.plots import BLUE, picture  # only now: the page is made without matplotlib
 
-    model.rates.plot.barh(ax=axes, color=[LIGHT_BLUE, BLUE], width=0.8, legend=False)
-    for bars in axes.containers:
-        axes.bar_label(bars, fmt=lambda rate: f"{rate:,.0f}" if rate else "", padding=3)
-    axes.margins(x=0.2)
-    axes.set(title=f"training the {model.model}", xlabel="images per second", ylabel="")
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.grid(visible=False)
+    height = 1.3 + 0.48 * len(models[0].rates)
+    with picture(img_dir / "benchmark.png", height, columns=len(models), sharey=True) as (row,):
+        for axes, model in zip(row, models, strict=True):
+            model.rates.plot.barh(ax=axes, color=[LIGHT_BLUE, BLUE], width=0.8, legend=False)
+            for bars in axes.containers:
+                axes.bar_label(bars, fmt=lambda rate: f"{rate:,.0f}" if rate else "", padding=3)
+            axes.margins(x=0.2)
+            axes.set(title=f"training the {model.model}", xlabel="images per second", ylabel="")
+            axes.xaxis.set_major_formatter("{x:,.0f}")
+            axes.grid(visible=False)
+        row[0].invert_yaxis()
+        row[0].figure.legend(row[0].containers, FORMS, loc="outside lower center", ncols=2)
 
 
-def plot_curves(axes: "Axes", curves: pd.DataFrame, goals: list[float]) -> None:
+def draw_curves(curves: pd.DataFrame, goals: list[float], img_dir: Path) -> None:
     """Accuracy against seconds, means over seeds: each epoch, or the ends of runs of any length."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    axes.set_prop_cycle(**LINES)
-    for name, own in curves.groupby("contender", sort=False):
-        ends = own["epochs"] == own["cycle"]
-        epochs = own[ends if own["cycle"].nunique() > 1 else own["epochs"] > 0].groupby("epochs")
-        every_seed = epochs["seed"].nunique() == own["seed"].nunique()
-        means = epochs[["seconds", "accuracy"]].mean()[every_seed]
-        line = ":" if name == USUAL or name.startswith(f"{USUAL} with") else "-"
-        axes.plot(means["seconds"], 100 * means["accuracy"], linestyle=line, label=name)
-    for goal in goals:
-        axes.axhline(100 * goal, color="black", linewidth=0.6)
-    axes.set(xscale="log", xlabel="seconds of training", ylabel="validation accuracy, %")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_ylim(bottom=100 * min(goals) - 4)
-    axes.set_title("mean over seeds; of several run lengths the ends; black: the goals")
-    axes.figure.legend(loc="outside lower center", ncols=2)
+    from report.plots import picture
+
+    with picture(img_dir / "time_to_accuracy.png", 5.0) as ((axes,),):
+        axes.set_prop_cycle(**LINES)
+        for name, own in curves.groupby("contender", sort=False):
+            if own["cycle"].nunique() > 1:
+                own = own[own["epochs"] == own["cycle"]]
+            epochs = own.groupby("epochs")
+            every_seed = epochs["seed"].nunique() == own["seed"].nunique()
+            means = epochs[["seconds", "accuracy"]].mean()[every_seed]
+            line = ":" if name == USUAL or name.startswith(f"{USUAL} with") else "-"
+            axes.plot(means["seconds"], 100 * means["accuracy"], linestyle=line, label=name)
+        for goal in goals:
+            axes.axhline(100 * goal, color="black", linewidth=0.6)
+        axes.set(xscale="log", xlabel="seconds of training", ylabel="validation accuracy, %")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_ylim(bottom=100 * min(goals) - 4)
+        axes.set_title("mean over seeds; of several run lengths the ends; black: the goals")
+        axes.figure.legend(loc="outside lower center", ncols=2)
