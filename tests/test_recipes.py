@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import pretrain_autoencoder
 import train_baseline
 import train_pretrained
-from harness.options import VERSION, options_of, take
+from harness.options import VERSION, choices_of, options_of, take
 from recipes import (
     AutoencoderRecipe,
     ClassifierRecipe,
@@ -38,67 +38,53 @@ def source(**options) -> EncoderSource:
     return EncoderSource(recipe=AutoencoderRecipe(**options), digest=DIGEST)
 
 
-@pytest.mark.parametrize(
-    ("options", "encoder", "name"),
-    [
-        ({}, None, "baseline"),
-        ({"seed": 3}, None, "baseline"),
-        ({"validations": 3}, None, "baseline"),
-        ({"dataset": "digits"}, None, "baseline-digits"),
-        ({"dataset": "digits", "flip": "random"}, None, "baseline-digits-flip-random"),
-        ({"label_fraction": 0.003}, None, "baseline-labels0.3"),
-        (
-            {"label_fraction": 0.01, "epochs": 100, "learning_rate": 2e-3},
-            None,
-            "baseline-labels1-epochs100-rate0.002",
-        ),
-        ({"skip_test": True, "flip": "none"}, None, "baseline-notest-flip-none"),
-        ({}, {}, "pretrained"),
-        (
-            {"freeze_encoder": True, "width": 0.5},
-            {"epochs": 5, "width": 0.5},
-            "pretrained-frozen-width0.5-from-epochs5",
-        ),
-        ({"seed": 1}, {}, "pretrained-from-seed0"),
-        ({"dataset": "digits"}, {"dataset": "digits"}, "pretrained-digits"),
-        ({}, {"dataset": "kmnist"}, "pretrained-from-kmnist"),
-        ({"optimizer": "muon"}, None, "baseline-muon"),
-        # A preset's word stands for its options, whoever gave them.
-        (ORIGINAL, None, "baseline-original"),
-        (ORIGINAL | {"width": 0.25, "epochs": 5}, None, "baseline-original-epochs5-width0.25"),
-        (
-            ORIGINAL | {"shift": 1},
-            None,
-            "baseline-smoothing0-rate0.001-width1-constant-shift1-flip-none",
-        ),
-        (FAST, None, "baseline-fast"),
-        (FAST | {"epochs": 2}, None, "baseline-fast-epochs2"),
-        (ORIGINAL, PLAIN, "pretrained-original"),
-        (ORIGINAL, {"width": 1.0}, "pretrained-original-from-default"),
-        ({}, PLAIN, "pretrained-from-original-width1"),
-        (FAST, {}, "pretrained-fast"),
-    ],
-)
-def test_a_classifiers_name_says_what_differs_from_its_preset(options, encoder, name):
-    start = None if encoder is None else source(**encoder)
-    setup = Setup(recipe=ClassifierRecipe(**options), encoder=start)
+def classifier(encoder: EncoderSource | None = None, **options) -> Setup:
+    return Setup(recipe=ClassifierRecipe(**options), encoder=encoder)
+
+
+def autoencoder(**options) -> Setup:
+    return Setup(recipe=AutoencoderRecipe(**options))
+
+
+@pytest.mark.parametrize(("name", "setup"), [
+    ("baseline", classifier()),
+    ("baseline", classifier(seed=3)),
+    ("baseline", classifier(validations=3)),
+    ("baseline-digits", classifier(dataset="digits")),
+    ("baseline-digits-flip-random", classifier(dataset="digits", flip="random")),
+    ("baseline-labels0.3", classifier(label_fraction=0.003)),
+    ("baseline-labels1-epochs100-rate0.002",
+     classifier(label_fraction=0.01, epochs=100, learning_rate=2e-3)),
+    ("baseline-notest-flip-none", classifier(skip_test=True, flip="none")),
+    ("baseline-muon", classifier(optimizer="muon")),
+    ("pretrained", classifier(source())),
+    ("pretrained-from-seed0", classifier(source(), seed=1)),
+    ("pretrained-from-kmnist", classifier(source(dataset="kmnist"))),
+    ("pretrained-digits", classifier(source(dataset="digits"), dataset="digits")),
+    ("pretrained-frozen-width0.5-from-epochs5",
+     classifier(source(epochs=5, width=0.5), width=0.5, freeze_encoder=True)),
+    # A preset's word stands for its options, whoever gave them.
+    ("baseline-fast", classifier(**FAST)),
+    ("baseline-fast-epochs2", classifier(**FAST | {"epochs": 2})),
+    ("baseline-original", classifier(**ORIGINAL)),
+    ("baseline-original-epochs5-width2", classifier(**ORIGINAL | {"epochs": 5, "width": 2.0})),
+    ("baseline-smoothing0-rate0.001-width1-constant-shift1-flip-none",
+     classifier(**ORIGINAL | {"shift": 1})),
+    ("pretrained-fast", classifier(source(), **FAST)),
+    ("pretrained-original", classifier(source(**PLAIN), **ORIGINAL)),
+    ("pretrained-original-from-default", classifier(source(width=1.0), **ORIGINAL)),
+    ("pretrained-from-original-width1", classifier(source(**PLAIN))),
+    ("autoencoder", autoencoder()),
+    ("autoencoder-none", autoencoder(corruption="none")),
+    ("autoencoder-pixels-noskips", autoencoder(target="pixels", skips=False)),
+    ("autoencoder-original", autoencoder(**PLAIN)),
+    ("autoencoder-digits-original", autoencoder(**PLAIN | {"dataset": "digits"})),
+    ("autoencoder-none-rate0.001-width1-constant-shift1-flip-none",
+     autoencoder(**PLAIN | {"shift": 1})),
+])  # fmt: skip
+def test_a_name_says_what_differs_from_its_preset(name, setup):
     assert setup.name == name
     assert str(setup.folder("x")) == f"x/{name}/seed{setup.recipe.seed}"
-
-
-@pytest.mark.parametrize(
-    ("options", "name"),
-    [
-        ({}, "autoencoder"),
-        ({"corruption": "none"}, "autoencoder-none"),
-        ({"target": "pixels", "skips": False}, "autoencoder-pixels-noskips"),
-        (PLAIN, "autoencoder-original"),
-        (PLAIN | {"dataset": "digits"}, "autoencoder-digits-original"),
-        (PLAIN | {"shift": 1}, "autoencoder-none-rate0.001-width1-constant-shift1-flip-none"),
-    ],
-)  # fmt: skip
-def test_an_autoencoders_name_says_what_differs_from_its_preset(options, name):
-    assert Setup(recipe=AutoencoderRecipe(**options)).name == name
 
 
 def test_runs_of_before_an_option_was_there_are_read():
@@ -111,12 +97,11 @@ def values_of(struct):
     """A strategy of instances with any values in the stated ranges."""
     strategies = {}
     for name, (kind, meta) in options_of(struct).items():
+        low = meta.ge if meta.ge is not None else meta.gt
+        high = meta.le if meta.le is not None else meta.lt
         if kind is int:
-            most = meta.le if meta.le is not None else meta.lt - 1
-            strategies[name] = st.integers(meta.ge, most)
+            strategies[name] = st.integers(low, high - (meta.le is None))
         elif kind is float:
-            low = meta.gt if meta.gt is not None else meta.ge
-            high = meta.le if meta.le is not None else meta.lt
             strategies[name] = st.floats(low, high, exclude_min=True, exclude_max=True)
         else:
             strategies[name] = st.from_type(kind)
@@ -142,40 +127,31 @@ def test_every_option_that_decides_has_its_own_place_in_the_name(struct, preset)
     """Changing any one option changes the name, and is told as a difference."""
     usual = Setup(recipe=struct(**struct.presets[preset]))
     for name in decisive(struct):
+        kind, _ = options_of(struct)[name]
         value = getattr(usual.recipe, name)
-        changes = {
+        others = {
             int: lambda value: value + 1,
             float: lambda value: value / 2 or 0.5,
             bool: lambda value: not value,
-            str: {
-                "schedule": {"one-cycle": "constant", "constant": "one-cycle"},
-                "flip": {"alternate": "random", "none": "random"},
-                "dataset": {"fashion": "digits"},
-                "corruption": {"mask": "none", "none": "mask"},
-                "target": {"gradients": "pixels", "pixels": "gradients"},
-                "optimizer": {"adam": "muon"},
-            }.get(name, {}).get,
-        }  # fmt: skip
-        other = changes[type(value)](value)
+            str: lambda value, kind=kind: next(c for c in choices_of(kind) if c != value),
+        }
+        other = others[type(value)](value)
         changed = Setup(recipe=msgspec.structs.replace(usual.recipe, **{name: other}))
         assert usual.differences(changed), name
         assert changed.folder() != usual.folder(), name
 
 
 def test_an_encoder_with_other_weights_is_a_difference():
-    one = Setup(recipe=ClassifierRecipe(), encoder=source())
-    other = EncoderSource(recipe=AutoencoderRecipe(), digest="1" * 64)
-    assert one.differences(Setup(recipe=ClassifierRecipe(), encoder=other))
-    assert not one.differences(Setup(recipe=ClassifierRecipe(), encoder=source()))
+    one, other = classifier(source()), EncoderSource(recipe=AutoencoderRecipe(), digest="1" * 64)
+    assert one.differences(classifier(other))
+    assert not one.differences(classifier(source()))
 
 
 def test_an_encoder_is_the_runs_own_or_else_the_published_one(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    setup = Setup(recipe=AutoencoderRecipe(seed=2))
-    own, published = (
-        Path("mine/autoencoder/seed2/encoder.safetensors"),
-        Path("results/weights/autoencoder-seed2.safetensors"),
-    )
+    setup = autoencoder(seed=2)
+    own = Path("mine/autoencoder/seed2/encoder.safetensors")
+    published = Path("results/weights/autoencoder-seed2.safetensors")
     assert setup.encoder_file("mine") == own
     for file in (published, own):
         file.parent.mkdir(parents=True)
@@ -184,19 +160,13 @@ def test_an_encoder_is_the_runs_own_or_else_the_published_one(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(("script", "struct"), PARSERS)
-def test_the_command_line_has_the_recipes_defaults(script, struct):
+def test_defaults_are_the_recipes_and_presets_are_overruled(script, struct):
     args = script.parse_args([])
     for kind in (struct, Machine, Files):
         assert take(args, kind) == kind()
-
-
-@pytest.mark.parametrize(("script", "struct"), PARSERS)
-@pytest.mark.parametrize(
-    "options", ["--preset original --epochs 3", "--epochs 3 --preset original"]
-)
-def test_what_is_given_beside_a_preset_wins(script, struct, options):
-    recipe = take(script.parse_args(options.split()), struct)
-    assert recipe == struct(**struct.presets["original"] | {"epochs": 3})
+    for options in ("--preset original --epochs 3", "--epochs 3 --preset original"):
+        recipe = take(script.parse_args(options.split()), struct)
+        assert recipe == struct(**struct.presets["original"] | {"epochs": 3})
 
 
 def test_the_command_line_gives_every_option():
@@ -204,9 +174,8 @@ def test_the_command_line_gives_every_option():
     expected = ClassifierRecipe(label_fraction=0.01, flip="none", skip_test=True)
     assert take(args, ClassifierRecipe) == expected
     args = pretrain_autoencoder.parse_args(["--no-skips", "--corruption", "none"])
-    recipe = take(args, AutoencoderRecipe)
-    assert recipe == AutoencoderRecipe(skips=False, corruption="none")
-    assert recipe.target == "pixels"
+    expected = AutoencoderRecipe(skips=False, corruption="none", target="pixels")
+    assert take(args, AutoencoderRecipe) == expected
 
 
 @given(st.sampled_from(sorted(options_of(ClassifierRecipe))), st.text(max_size=20))
