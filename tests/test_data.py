@@ -86,11 +86,6 @@ def test_loads_the_archives_and_writes_nothing(data_dir):
     assert sorted(data_dir.rglob("*")) == before
 
 
-def test_missing_data_names_the_place_and_the_way_out(tmp_path):
-    with pytest.raises(UserError, match=r"raw.*--data-dir.*--dataset digits"):
-        data.load_dataset("fashion", tmp_path, download=False)
-
-
 @pytest.mark.parametrize("damage", [lambda b: b[:-1], lambda b: b[:50] + b"x" + b[51:]])
 def test_an_altered_archive_is_refused_by_name(data_dir, damage):
     path = data_dir / "FashionMNIST" / "raw" / "t10k-images-idx3-ubyte.gz"
@@ -166,28 +161,18 @@ def test_subsets_of_any_labels_are_stratified_and_nested(counts, fractions, seed
         assert got.min() >= 1
 
 
-def test_each_class_gets_its_exact_share_where_that_is_a_whole_number():
-    labels = torch.repeat_interleave(torch.arange(3), torch.tensor([100, 300, 1000]))
-    for percent in range(1, 101):
-        subset = data.stratified_subset(labels, torch.arange(1400), percent / 100, seed=0)
-        assert torch.bincount(labels[subset]).tolist() == [percent, 3 * percent, 10 * percent]
-
-
 def sha256(index: torch.Tensor) -> str:
     return hashlib.sha256(index.numpy().tobytes()).hexdigest()[:16]
 
 
 # The published runs depend on these.
-@pytest.mark.parametrize(
-    ("fraction", "stratified", "at_random"),
-    [
-        (0.001, "5846b7808604ee19", "29fec73acc3eed8f"),
-        (0.003, "cac504282e4124d2", "9612f13291a8a5b2"),
-        (0.01, "9a7979ba83dcdafb", "b6fa2f42c8cdc8ed"),
-        (0.1, "0bd2874d0edfeddc", "22f3daeaa634e668"),
-        (1.0, "195200b5053f2403", "195200b5053f2403"),
-    ],
-)
+@pytest.mark.parametrize(("fraction", "stratified", "at_random"), [
+    (0.001, "5846b7808604ee19", "29fec73acc3eed8f"),
+    (0.003, "cac504282e4124d2", "9612f13291a8a5b2"),
+    (0.01, "9a7979ba83dcdafb", "b6fa2f42c8cdc8ed"),
+    (0.1, "0bd2874d0edfeddc", "22f3daeaa634e668"),
+    (1.0, "195200b5053f2403", "195200b5053f2403"),
+])  # fmt: skip
 def test_subsets_never_change(fraction, stratified, at_random):
     labels, index = torch.arange(60_000) % 10, torch.arange(5_000, 60_000)
     assert sha256(data.stratified_subset(labels, index, fraction, seed=3)) == stratified
