@@ -1,4 +1,3 @@
-import math
 import platform
 import subprocess
 import sys
@@ -12,7 +11,6 @@ from torch import nn
 from batches import Batches, Normalisation, evaluation_batches
 from classification import Classification, fit_temperature, predict, score, tempered
 from harness.compute import commit, set_up_compute
-from harness.errors import UserError
 from harness.progress import Progress
 from models import AlexNet
 from recipes import ClassifierRecipe
@@ -22,7 +20,6 @@ from training import (
     make_optimizer,
     make_scheduler,
     orthogonalised,
-    refuse_infinite,
     train_epoch,
     unbiased_statistics,
 )
@@ -50,34 +47,24 @@ class MeanOfOutput:
         return output.mean()
 
 
-def run_epoch(forward, weight, batches):
-    optimizer = torch.optim.SGD([weight], lr=0.0)
-    scheduler = make_scheduler(optimizer, "constant", len(batches))
-    with Progress(1, len(batches), 0) as progress:
-        backward = make_backward(MeanOfOutput(), forward, optimizer, CPU)
-        return train_epoch(backward, optimizer, scheduler, batches, progress)
-
-
 def test_the_train_loss_weighs_an_uneven_last_batch_by_its_images():
     weight = nn.Parameter(torch.ones(()))
     batches = [(torch.tensor([1.0, 2.0, 3.0]),), (torch.tensor([10.0]),)]
-    loss = run_epoch(lambda x: weight * x, weight, batches)
+    optimizer = torch.optim.SGD([weight], lr=0.0)
+    scheduler = make_scheduler(optimizer, "constant", len(batches))
+    backward = make_backward(MeanOfOutput(), lambda x: weight * x, optimizer, CPU)
+    with Progress(1, len(batches), 0) as progress:
+        loss = train_epoch(backward, optimizer, scheduler, batches, progress)
     assert loss == pytest.approx(16 / 4)  # a mean over batches would be (2 + 10) / 2
 
 
-def test_a_loss_that_is_no_number_is_reported():
-    weight = nn.Parameter(torch.ones(()))
-    loss = run_epoch(lambda x: weight * torch.nan, weight, [(torch.tensor([1.0]),)])
-    with pytest.raises(UserError, match=r"train_loss is nan after epoch 3: .*--learning-rate"):
-        refuse_infinite({"epoch": 3, "train_loss": loss, "valid_loss": 1.0})
-
-
-def test_one_cycle_rises_to_the_rate_and_ends_near_zero_in_each_group():
+def test_one_cycle_rises_to_the_rate_and_ends_near_zero_and_a_constant_rate_stays():
     rates = rates_of("one-cycle", 100, (0.1, 0.01))
     assert rates.max(axis=0) == pytest.approx([0.1, 0.01], rel=0.02)
     assert 5 < rates[:, 0].argmax() < 15
     assert 0 <= rates[-1, 0] < rates[-2, 0] < 0.002
     assert rates[:, 0] == pytest.approx(10 * rates[:, 1])
+    assert rates_of("constant", 3) == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("steps", range(1, 40))
@@ -85,10 +72,6 @@ def test_one_cycle_rises_and_falls_however_short_it_is(steps):
     rates = rates_of("one-cycle", steps)
     assert 0.1 >= rates.max() > rates[0] > 0
     assert rates[-1] < rates[0] or steps == 1
-
-
-def test_a_constant_rate_is_constant():
-    assert rates_of("constant", 3) == pytest.approx(0.1)
 
 
 def make_task(**options) -> Classification:
@@ -158,16 +141,12 @@ class WithoutDoubles(torch.Tensor):
         return self.as_subclass(torch.Tensor)
 
 
-def test_score_asks_a_gpu_for_no_float64():
-    probabilities = torch.tensor([[0.25, 0.75]]).as_subclass(WithoutDoubles)
-    assert score(probabilities, torch.tensor([1])) == (pytest.approx(-math.log(0.75)), 1.0)
-
-
-def test_score_is_that_of_scikit_learn():
+def test_score_is_that_of_scikit_learn_and_asks_a_gpu_for_no_float64():
     rng = np.random.default_rng(0)
     probabilities = rng.dirichlet(np.ones(10), size=50)
     labels = rng.integers(0, 10, 50)
-    loss, accuracy = score(torch.from_numpy(probabilities), torch.from_numpy(labels))
+    on_gpu = torch.from_numpy(probabilities).as_subclass(WithoutDoubles)
+    loss, accuracy = score(on_gpu, torch.from_numpy(labels))
     assert loss == pytest.approx(log_loss(labels, probabilities, labels=range(10)))
     assert accuracy == accuracy_score(labels, probabilities.argmax(1))
 
@@ -188,18 +167,11 @@ def test_prediction_averages_the_views_without_randomness(flip):
     assert torch.allclose(found, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("done", "validations", "ends"),
-    [
-        (0, 5, [1, 2, 3, 4, 5]),
-        (0, 99, [1, 2, 3, 4, 5]),
-        (0, 3, [2, 4, 5]),
-        (2, 3, [4, 5]),
-        (1, 3, [2, 4, 5]),  # resumed with another number of validations
-        (0, 1, [5]),
-        (5, 5, []),
-    ],
-)
+@pytest.mark.parametrize(("done", "validations", "ends"), [
+    (0, 5, [1, 2, 3, 4, 5]), (0, 99, [1, 2, 3, 4, 5]), (0, 3, [2, 4, 5]), (0, 1, [5]),
+    (2, 3, [4, 5]), (1, 3, [2, 4, 5]),  # the latter resumed with another number of validations
+    (5, 5, []),
+])  # fmt: skip
 def test_the_last_epoch_is_always_measured(done, validations, ends):
     epochs = legs(done, 5, validations)
     assert [leg.stop for leg in epochs] == ends
@@ -227,12 +199,6 @@ def test_bf16_is_chosen_where_the_processor_has_it(monkeypatch, capabilities, pr
     assert set_up_compute("cpu", "fp32").precision == "fp32"
 
 
-@pytest.mark.parametrize(("count", "words"), [(1, "1 thread"), (2, "2 threads")])
-def test_what_computes_is_said(monkeypatch, count, words):
-    monkeypatch.setattr(torch, "get_num_threads", lambda: count)
-    assert str(CPU) == f"cpu, fp32, channels_last, {words}"
-
-
 def test_a_changed_result_leaves_the_commit_clean_and_changed_code_does_not(tmp_path):
     def git(*command):
         subprocess.run(["git", "-C", str(tmp_path), *command], check=True, capture_output=True)
@@ -251,31 +217,23 @@ def test_a_changed_result_leaves_the_commit_clean_and_changed_code_does_not(tmp_
     assert commit(tmp_path) == f"{clean}-dirty"
 
 
-def test_a_device_that_is_not_there_is_refused(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UserError, match="--device cpu"):
-        set_up_compute("cuda")
-
-
 PAGE_FAULTS = """
 import resource, torch
 from harness.compute import keep_freed_memory
-if {kept}:
-    keep_freed_memory()
-def fault():
+def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(10):
         torch.ones(64 * 2**20, dtype=torch.uint8)  # beyond its own largest threshold
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
-fault()
-print(fault())
+faults()
+print(faults())
+keep_freed_memory()
+faults()
+print(faults())
 """
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
 def test_freed_memory_is_kept():
-    faults = {
-        kept: int(subprocess.check_output([sys.executable, "-c", PAGE_FAULTS.format(kept=kept)]))
-        for kept in (False, True)
-    }
-    assert 2 * faults[True] < faults[False]  # a busy machine takes some back
+    usual, kept = map(int, subprocess.check_output([sys.executable, "-c", PAGE_FAULTS]).split())
+    assert 2 * kept < usual  # a busy machine takes some back
