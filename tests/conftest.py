@@ -78,6 +78,14 @@ def only_run(runs_dir):
     return config.parent
 
 
+def weights_of(folder):
+    """The tensors of a run's model."""
+    from classification import ModelCard
+    from harness.weights import load_weights
+
+    return load_weights(folder / "model.safetensors", ModelCard, "")[0]
+
+
 def history_without_seconds(folder):
     lines = (folder / "history.csv").read_text().splitlines()
     assert lines[0].endswith(",seconds")

@@ -20,8 +20,9 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks into /proc")
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGTERM])
-@pytest.mark.parametrize("started", ["other_process()", "helpers()"])
+@pytest.mark.parametrize(
+    ("started", "sent"), [("other_process()", signal.SIGTERM), ("helpers()", signal.SIGKILL)]
+)
 def test_what_was_started_beside_ends_with_it(tmp_path, started, sent):
     script = tmp_path / "long.py"  # a spawned process imports it anew
     script.write_text(LONG.replace("STARTED", started))
