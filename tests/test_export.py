@@ -23,6 +23,9 @@ ENCODER_CODE, ONNX_CODE = re.findall(
     r"```python\n(.*?)```", (HERE / "models.md").read_text(encoding="utf-8"), re.DOTALL
 )
 CLASSES = ["T-shirt/top", "Trouser", "Robe du soir «ä»"]
+# Random images that fade to the right, so that mirroring matters.
+RANDOM = torch.randint(256, (5, 28, 28), generator=torch.Generator().manual_seed(1))
+PIXELS = (RANDOM * torch.linspace(1, 0, 28)).to(torch.uint8)
 
 
 def model_file(path: Path, **options) -> Path:
@@ -50,33 +53,25 @@ def onnx_file(trained, tmp_path_factory) -> Path:
     return path
 
 
-@pytest.fixture
-def pixels() -> torch.Tensor:
-    """Uint8 (5, 28, 28): random images that fade to the right, so that mirroring matters."""
-    rng = torch.Generator().manual_seed(1)
-    fade = torch.linspace(1, 0, 28)
-    return (torch.randint(256, (5, 28, 28), generator=rng) * fade).to(torch.uint8)
-
-
 @pytest.mark.parametrize("flip", ["none", "alternate"])
-def test_the_network_has_the_views_and_the_temperature_inside(tmp_path, pixels, flip):
+def test_the_network_has_the_views_and_the_temperature_inside(tmp_path, flip):
     model = TrainedModel(model_file(tmp_path / "model", flip=flip), CPU)
     with torch.inference_mode():
-        found = network(model.predict)(pixels)
-    torch.testing.assert_close(found, model.predict(pixels))
-    plain = model.predict.model(model.predict.normalise(pixels))
+        found = network(model.predict)(PIXELS)
+    torch.testing.assert_close(found, model.predict(PIXELS))
+    plain = model.predict.model(model.predict.normalise(PIXELS))
     assert (plain.softmax(dim=1) - found).abs().max() > 0.01
 
 
-def test_onnx_gives_the_models_probabilities(trained, onnx_file, pixels):
+def test_onnx_gives_the_models_probabilities(trained, onnx_file):
     import onnxruntime
 
     session = onnxruntime.InferenceSession(onnx_file)
     for count in (0, 1, 5):
-        (found,) = session.run(["probabilities"], {"pixels": pixels[:count].numpy()})
+        (found,) = session.run(["probabilities"], {"pixels": PIXELS[:count].numpy()})
         assert found.shape == (count, len(CLASSES))
         if count:
-            torch.testing.assert_close(torch.from_numpy(found), trained.predict(pixels[:count]))
+            torch.testing.assert_close(torch.from_numpy(found), trained.predict(PIXELS[:count]))
 
 
 def test_onnx_says_what_it_is(trained, onnx_file):
@@ -93,14 +88,14 @@ def test_onnx_says_what_it_is(trained, onnx_file):
     assert b".py" not in content  # where each step was written, in the files of this machine
 
 
-def test_pt2_gives_the_models_probabilities(trained, pixels, tmp_path, capsys):
+def test_pt2_gives_the_models_probabilities(trained, tmp_path, capsys):
     source, path = model_file(tmp_path / "model"), tmp_path / "model.pt2"
     export(["--model", str(source), "--format", "pt2", "--output", str(path)])
     assert "to probabilities (N, 3), at most" in capsys.readouterr().out
     extra = {"classes": "", "card": ""}
     network = torch.export.load(path, extra_files=extra).module()
-    torch.testing.assert_close(network(pixels[:1]), trained.predict(pixels[:1]))
-    torch.testing.assert_close(network(pixels), trained.predict(pixels))
+    torch.testing.assert_close(network(PIXELS[:1]), trained.predict(PIXELS[:1]))
+    torch.testing.assert_close(network(PIXELS), trained.predict(PIXELS))
     assert json.loads(extra["classes"]) == CLASSES
     assert str(HERE).encode() not in path.read_bytes()
 

@@ -36,7 +36,7 @@ def test_equal_runs(folders, capsys):
     assert [line.endswith("all figures equal") for line in lines] == [True, True, True, False]
 
 
-def test_another_machine(folders, capsys):
+def test_another_machine_and_another_encoder(folders, capsys):
     anew, options = folders
     elsewhere = replace(ENVIRONMENT, threads=8, torch="3")
     write_run(anew, scratch(), first_images_wrong(30), environment=elsewhere)
@@ -45,10 +45,6 @@ def test_another_machine(folders, capsys):
     assert "0.8500 (0.9000 published), 95.00 % of the predictions" in first
     assert "test_accuracy is 0.9 there and 0.85 here" in figures
     assert "threads is 2 there and 8 here; torch is 2 there and 3 here" in reasons
-
-
-def test_another_encoder_is_a_reason(folders, capsys):
-    anew, options = folders
     other = replace(pretrained().encoder, digest="e" * 64)
     write_run(anew, replace(pretrained(), encoder=other), first_images_wrong(21))
     main(options)
