@@ -82,6 +82,7 @@ def test_help_is_instant_and_the_shell_is_told_that_a_script_completes():
 @pytest.mark.parametrize(("line", "offered"), [
     ("train_baseline.py --label-f", "--label-fraction"),
     ("study.py --dataset ", "fashion digits"),
+    ("predict.py --vers", "--version"),
 ])  # fmt: skip
 def test_the_shell_completes_options(line, offered, tmp_path):
     """As argcomplete's part in the shell asks for it."""

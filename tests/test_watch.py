@@ -21,31 +21,19 @@ from train_baseline import main as baseline
 HERE = Path(__file__).parent.parent
 
 
-@pytest.fixture
-def accumulated():
-    """What TensorBoard reads in a run's folder."""
-    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-
-    def read(folder):
-        found = accumulator.EventAccumulator(str(folder))
-        found.Reload()
-        return found
-
-    return read
-
-
 @pytest.mark.parametrize(("main", "reference", "pictures"), [
     (baseline, "baseline", ["confusion", "predicted class, probability; true class"]),
     (pretrain, "autoencoder", ["reconstructions"]),
 ])  # fmt: skip
 def test_tensorboard_has_a_resumed_run_whole(
-    main, reference, pictures, accumulated, tmp_path, interrupt, request
+    main, reference, pictures, tmp_path, interrupt, request
 ):
+    read = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     command = [*TINY, "--runs-dir", tmp_path, "--tensorboard"]
     interrupt(main, command, training, "train_epoch", 2)
     folder = finished(main, tmp_path, "--tensorboard")
     (events,) = folder.glob("events.out.tfevents.*")
-    board = accumulated(folder)
+    board = read.EventAccumulator(str(folder)).Reload()
     assert [event.step for event in board.Scalars("train_loss")] == [1, 2]
     assert "valid_loss" in board.Tags()["scalars"]
     assert sorted(board.Tags()["images"]) == pictures
