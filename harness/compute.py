@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -15,13 +16,13 @@ from torch import Tensor, nn
 
 from harness.errors import UserError
 from harness.progress import counted
-from harness.recording import Recorded
 from harness.rundir import Environment
 
 PACKAGES = ("torch", "torchvision", "numpy", "scikit_learn")
 # glibc's mallopt(3)
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 LARGEST = 2**31 - 1  # bytes
+FIRST_CALLS = 2  # not recorded: libraries choose their kernels and take their memory in them
 
 
 @dataclass(frozen=True)
@@ -67,20 +68,56 @@ class Compute:
             commit=commit(),
             device=self.device.type,
             precision=self.precision,
-            memory_format=self.memory_format_name,
+            memory_format=str(self.memory_format).removeprefix("torch."),
             compile=self.compile,
             accelerator=accelerator,
         )
 
-    @property
-    def memory_format_name(self) -> str:
-        return str(self.memory_format).removeprefix("torch.")
-
     def __str__(self) -> str:
-        compiled = ", compiled" if self.compile else ""
-        count = counted(torch.get_num_threads(), "thread")
-        threads = f", {count}" if self.device.type == "cpu" else ""
-        return f"{self.device}, {self.precision}, {self.memory_format_name}{threads}{compiled}"
+        memory_format = str(self.memory_format).removeprefix("torch.")
+        parts = [str(self.device), self.precision, memory_format]
+        parts += [counted(torch.get_num_threads(), "thread")] if self.device.type == "cpu" else []
+        parts += ["compiled"] if self.compile else []
+        return ", ".join(parts)
+
+
+class Recorded:
+    """Forward and backward pass as CUDA graphs, one for each shape of a batch.
+
+    A step of a small network is hundreds of short kernels, and to launch each by itself takes
+    longer than to compute them. The results are the same, bit for bit
+    (https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs).
+
+    Args:
+        backward: takes a batch's tensors, leaves gradients with the parameters and gives the loss,
+            of which nothing but the batch and the model's state decides.
+    """
+
+    def __init__(self, backward: Callable[..., Tensor], parameters: Sequence[nn.Parameter]):
+        self.backward = backward
+        self.parameters = parameters
+        self.calls: Counter = Counter()  # of each shape
+        self.recordings: dict[tuple, tuple] = {}  # graph, and the memory that it reads and writes
+
+    def __call__(self, *batch: Tensor) -> Tensor:
+        """The loss; it is overwritten by the next call."""
+        shape = tuple(part.shape for part in batch)
+        self.calls[shape] += 1
+        if self.calls[shape] <= FIRST_CALLS:
+            return self.backward(*batch)
+        if shape not in self.recordings:
+            held, graph = [part.clone() for part in batch], torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):  # computes nothing yet
+                loss = self.backward(*held)
+            gradients = [(p, p.grad) for p in self.parameters if p.grad is not None]
+            self.recordings[shape] = graph, held, loss, gradients
+        graph, held, loss, gradients = self.recordings[shape]
+        for mine, given in zip(held, batch, strict=True):
+            mine.copy_(given)
+        graph.replay()
+        for parameter, gradient in gradients:
+            parameter.grad = gradient  # another shape's recording has memory of its own
+        return loss
 
 
 def set_up_compute(
@@ -92,7 +129,8 @@ def set_up_compute(
 
     bf16 is chosen where the processor says that it has the instructions, since it is many times
     slower where they are emulated. Channels-last is the faster format for these convolutions on
-    CPU and CUDA alike.
+    CPU and CUDA alike. CUDA's libraries are told to give the same bits every time
+    (https://docs.pytorch.org/docs/stable/notes/randomness.html).
 
     Raises:
         UserError: the device is not there.
@@ -109,7 +147,9 @@ def set_up_compute(
     if precision == "auto":
         precision = "bf16" if has_fast_bf16(device) else "fp32"
     if device == "cuda":
-        repeat_exactly()
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.deterministic = True
+        torch.backends.cudnn.allow_tf32 = False  # fp32 is fp32
     graphs = device == "cuda" and not compile
     return Compute(torch.device(device), precision, torch.channels_last, compile, graphs)
 
@@ -122,16 +162,6 @@ def has_fast_bf16(device: str) -> bool:
     return device == "cpu" and any(capabilities.get(x) for x in ("avx512_bf16", "amx_bf16"))
 
 
-def repeat_exactly() -> None:
-    """Have CUDA's libraries give the same bits every time, and compute fp32 as fp32, not as TF32.
-
-    https://docs.pytorch.org/docs/stable/notes/randomness.html
-    """
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.allow_tf32 = False
-
-
 def keep_freed_memory() -> None:
     """Have the C library keep what is freed for the next step, where it is glibc.
 
@@ -139,10 +169,8 @@ def keep_freed_memory() -> None:
     every step: 95 ms instead of 83 for the classifier's and 142 instead of 118 for the
     autoencoder's, at width 0.5 on two cores (AMD EPYC).
     """
-    if sys.platform != "linux":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
-    if mallopt:
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if mallopt := getattr(libc, "mallopt", None):  # other C libraries have none
         mallopt(TRIM_THRESHOLD, LARGEST)
         mallopt(MMAP_THRESHOLD, LARGEST)
 
@@ -159,14 +187,13 @@ def processor() -> str:
 
 def commit(folder: Path = Path(__file__).parents[1]) -> str:
     """The project's commit; `-dirty` where its code was changed since, results aside."""
+    asked = ("describe --always --abbrev=12", "status --porcelain --untracked-files=no -- *.py")
+    commands = [["git", "-C", str(folder), *words.split()] for words in asked]
     try:
-        name = _git(folder, "describe", "--always", "--abbrev=12")
-        changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", "*.py")
+        name, changed = (
+            subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+            for command in commands
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return f"{name}-dirty" if changed else name
-
-
-def _git(folder: Path, *command: str) -> str:
-    words = ["git", "-C", str(folder), *command]
-    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()

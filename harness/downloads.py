@@ -94,29 +94,26 @@ def _download(url: str, expected: Expected, stall: float, total: float) -> bytes
 
 
 def _read(url: str, expected: Expected, stall: float, deadline: float) -> bytes:
-    opener = urllib.request.build_opener(PublicRedirects)
-    hidden = not sys.stderr.isatty()
-    pieces, received = [], 0
+    opener, hidden = urllib.request.build_opener(PublicRedirects), not sys.stderr.isatty()
+    data = bytearray()
     with (
         opener.open(url, timeout=stall) as answer,
         tqdm(total=expected.size, unit="B", unit_scale=True, disable=hidden) as bar,
     ):
         if answer.length not in (None, expected.size):
-            size = f"{answer.length:,} bytes are announced"
-            raise ValueError(f"{size} instead of {expected.size:,}")
-        while received <= expected.size and time.monotonic() < deadline:  # then nobody listens
+            announced = f"{answer.length:,} bytes are announced"
+            raise ValueError(f"{announced} instead of {expected.size:,}")
+        while len(data) <= expected.size and time.monotonic() < deadline:  # then nobody listens
             piece = answer.read1(PIECE)  # what is there, without waiting for more
             if not piece:
                 break
-            pieces.append(piece)
-            received += len(piece)
+            data += piece
             bar.update(len(piece))
-    if received != expected.size:
-        raise ValueError(f"{received:,} bytes came instead of {expected.size:,}")
-    data = b"".join(pieces)
+    if len(data) != expected.size:
+        raise ValueError(f"{len(data):,} bytes came instead of {expected.size:,}")
     if not expected.fits(data):
         raise ValueError("other checksum")
-    return data
+    return bytes(data)
 
 
 class PublicRedirects(urllib.request.HTTPRedirectHandler):

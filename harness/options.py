@@ -107,11 +107,13 @@ def add_options(parser: Parser, struct: type[Struct], *only: str) -> None:
             continue
         if default is not None:
             help_ += f" (default: {default})"
-        choices, number = choices_of(kind), number_of(kind)
+        kinds = (kind, *get_args(kind))  # also where None may stand for it
+        choices = next((get_args(part) for part in kinds if get_origin(part) is Literal), None)
+        number = next((part for part in kinds if part in (int, float)), None)
         added.add_argument(
             option_name(name),
             default=default,
-            choices=choices or None,
+            choices=choices,
             type=within(number, meta) if number else None,
             metavar=range_of(number, meta) if number else None if choices else name.upper(),
             help=help_,
@@ -138,18 +140,6 @@ def take(arguments: argparse.Namespace, struct: type[T]) -> T:
     """The struct whose fields' values were given on the command line."""
     names = {field.name for field in fields(struct)} & set(vars(arguments))
     return struct(**{name: getattr(arguments, name) for name in names})
-
-
-def choices_of(kind: object) -> tuple[str, ...]:
-    """The values of a Literal, also where None may stand for it."""
-    if get_origin(kind) is Literal:
-        return get_args(kind)
-    return next((choices for part in get_args(kind) if (choices := choices_of(part))), ())
-
-
-def number_of(kind: object) -> type | None:
-    """int or float, also where None may stand for it."""
-    return next((part for part in (kind, *get_args(kind)) if part in (int, float)), None)
 
 
 def within(number: type, meta: Meta) -> Callable[[str], float]:

@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
 from tqdm import tqdm
 
@@ -15,12 +15,10 @@ TIMED = (5, 25)  # steps between which the speed is measured; the first ones are
 @contextmanager
 def quietly(quiet: bool) -> Iterator[None]:
     """Print nothing meanwhile, if `quiet`. An error passes through and is printed outside."""
-    with ExitStack() as stack:
-        if quiet:
-            nowhere = stack.enter_context(open(os.devnull, "w"))
-            stack.enter_context(redirect_stdout(nowhere))
-            stack.enter_context(redirect_stderr(nowhere))
-        yield
+    with open(os.devnull, "w") as nowhere:
+        out, err = (nowhere, nowhere) if quiet else (sys.stdout, sys.stderr)
+        with redirect_stdout(out), redirect_stderr(err):
+            yield
 
 
 def counted(count: int, noun: str) -> str:

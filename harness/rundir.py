@@ -101,7 +101,12 @@ class Run:
         self.checkpoint_path = folder / "checkpoint.safetensors"
         refuse_files(folder)
         if kept := self.kept_config():
-            self._refuse_other(kept.setup)
+            differences = setup.differences(kept.setup)
+            if setup.kind != kept.setup.kind or (differences and not overwrite):
+                raise UserError(
+                    f"'{shown(folder)}' holds a run with other options ({'; '.join(differences)}): "
+                    "name another --runs-dir, or start it afresh with --overwrite"
+                )
 
     def kept_config(self) -> Config | None:
         """What the run in the folder was told; None where there is no run.
@@ -119,15 +124,6 @@ class Run:
                     "empty the folder, or name another --runs-dir"
                 )
         return None
-
-    def _refuse_other(self, setup: Struct) -> None:
-        differences = self.setup.differences(setup)
-        if self.setup.kind != setup.kind or (differences and not self.overwrite):
-            raise UserError(
-                f"'{shown(self.folder)}' holds a run with other options ("
-                f"{'; '.join(differences)}): name another --runs-dir, or start it afresh with "
-                "--overwrite"
-            )
 
     @property
     def finished(self) -> bool:
@@ -152,7 +148,15 @@ class Run:
             from harness.board import summary_writer
 
             summary_writer()  # before anything is deleted
-        self._lock()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.lock = FileLock(self.folder / LOCK, is_singleton=True)  # held once a process
+        try:
+            self.lock.acquire(timeout=0)  # until this process ends, however it ends
+        except Timeout:
+            raise UserError(
+                f"another process is at work in '{shown(self.folder)}': wait for it, or name "
+                "another --runs-dir"
+            ) from None
         for name in ARTEFACTS:  # left by a run that was killed while writing
             self._remove(f".{name}.*.tmp")
         if self.overwrite or not self.checkpoint_path.exists():
@@ -166,18 +170,6 @@ class Run:
             raise UserError(f"'{shown(self.folder)}' was started on other data: use --overwrite")
         if not alike(kept.environment, environment):
             print("note: started in another environment, so the last digits may differ", flush=True)
-
-    def _lock(self) -> None:
-        """Have the folder for this process alone until it ends, however it ends."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.lock = FileLock(self.folder / LOCK, is_singleton=True)  # held once a process
-        try:
-            self.lock.acquire(timeout=0)
-        except Timeout:
-            raise UserError(
-                f"another process is at work in '{shown(self.folder)}': wait for it, or name "
-                "another --runs-dir"
-            ) from None
 
     def _remove(self, *patterns: str) -> None:
         for pattern in patterns:

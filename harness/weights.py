@@ -1,6 +1,7 @@
 """Tensors in safetensors files, with a card that says what they are and a digest that is checked.
 
-safetensors holds numbers and text alone, so reading a file runs no code from it.
+safetensors (https://github.com/huggingface/safetensors) holds numbers and text alone, so reading a
+file runs no code from it.
 """
 
 import hashlib
@@ -44,32 +45,32 @@ def load_weights(path: str | Path, kind: type[Card], made_by: str) -> tuple[Tens
         made_by: the command that makes such a file, for the error message.
 
     Raises:
-        UserError: the file is missing, is not such a file, or is not as it was written.
+        UserError: the file is missing, is not such a file, is not as it was written, or has
+            weights that are not finite or a negative variance.
     """
     try:
         data = read_bytes(path)
     except UserError as error:
         raise UserError(f"{error}: {made_by} makes it") from error
     try:
-        seal = seal_of(data)
+        length = int.from_bytes(data[:8], "little")  # of the header, after which come the tensors
+        header = msgspec.json.decode(data[8 : 8 + length], type=dict[str, msgspec.Raw])
+        metadata = msgspec.json.decode(header["__metadata__"], type=dict[str, str])
+        seal = msgspec.json.decode(metadata["seal"], type=Seal)
         tensors = safetensors.torch.load(data)
         if seal.sha256 != digest_of(tensors, bytes(seal.card)):
             raise ValueError("its content does not match its digest")
         card = msgspec.json.decode(seal.card, type=kind)
-        refuse_impossible(tensors)
+        for name, tensor in tensors.items():  # no training leaves such weights
+            if not torch.isfinite(tensor).all():
+                raise ValueError(f"{name} has values that are not finite")
+            if name.endswith("running_var") and (tensor < 0).any():
+                raise ValueError(f"{name} has a negative variance")
     except Exception as error:  # each of the parsers fails in its own way
         raise UserError(
             f"'{shown(path)}' is not a whole file of its kind ({shown(error)}): {made_by} makes it"
         ) from error
     return tensors, card
-
-
-def seal_of(data: bytes) -> Seal:
-    """The seal in a safetensors file's header (https://github.com/huggingface/safetensors)."""
-    length = int.from_bytes(data[:8], "little")
-    header = msgspec.json.decode(data[8 : 8 + length], type=dict[str, msgspec.Raw])
-    metadata = msgspec.json.decode(header["__metadata__"], type=dict[str, str])
-    return msgspec.json.decode(metadata["seal"], type=Seal)
 
 
 def digest_of(tensors: Tensors, more: bytes = b"") -> str:
@@ -80,15 +81,6 @@ def digest_of(tensors: Tensors, more: bytes = b"") -> str:
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     digest.update(more)
     return digest.hexdigest()
-
-
-def refuse_impossible(tensors: Tensors) -> None:
-    """Raise ValueError for weights that no training leaves: not finite, or a negative variance."""
-    for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
-            raise ValueError(f"{name} has values that are not finite")
-        if name.endswith("running_var") and (tensor < 0).any():
-            raise ValueError(f"{name} has a negative variance")
 
 
 def fill(module: torch.nn.Module, tensors: Tensors, path: str | Path) -> None:

@@ -9,9 +9,8 @@ from autoencoding import Reconstruction, new_autoencoder
 from batches import Normalisation, evaluation_batches, training_batches
 from classification import Classification, new_alexnet
 from data import load_dataset, split
-from harness.compute import set_up_compute
+from harness.compute import FIRST_CALLS, Recorded, set_up_compute
 from harness.progress import Progress
-from harness.recording import FIRST_CALLS, Recorded
 from harness.weights import digest_of
 from recipes import AutoencoderRecipe, ClassifierRecipe
 from training import make_backward, make_optimizer, make_scheduler, train_epoch
