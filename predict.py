@@ -8,7 +8,6 @@ from its ground, or is not like anything the model was trained on.
 
 import sys
 from pathlib import Path
-from typing import Any
 
 from harness.errors import UserError, exit_cleanly
 from harness.files import shown
@@ -32,8 +31,8 @@ def parse_args(argv=None):
         metavar="FILE",
         help=f"trained weights; several are shown side by side (default: {DEFAULT_MODEL})",
     )
-    top = {"choices": range(1, 11), "default": 3, "metavar": "1..10"}
-    parser.add_argument("--top", type=int, help="classes shown (default: 3)", **top)
+    top = {"type": int, "choices": range(1, 11), "default": 3, "metavar": "1..10"}
+    parser.add_argument("--top", help="classes shown (default: %(default)s)", **top)
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print JSON")
     output.add_argument("--csv", action="store_true", help="print CSV, a line a class")
@@ -62,9 +61,7 @@ def main(argv=None) -> None:
     # Full precision on the CPU: the answer does not depend on the machine.
     compute = set_up_compute(device="cpu", precision="fp32")
     models = [TrainedModel(path, compute) for path in args.model]
-    rows = look_at(files)
-    predict(rows, models, args.top)
-
+    rows = showing.look(files, models, args.top)
     if args.save:
         showing.draw(rows, args.model, args.save)
     write = showing.as_json if args.json else showing.as_csv if args.csv else showing.as_table
@@ -74,48 +71,6 @@ def main(argv=None) -> None:
         sys.stdout.flush()
         print(f"{failed} of {len(rows)} pictures could not be classified", file=sys.stderr)
         sys.exit(1)
-
-
-def look_at(files: list[str]) -> list[Any]:
-    """A `showing.Row` for each picture: prepared, or why not."""
-    from tqdm import tqdm
-
-    from pictures.preparing import prepare
-    from pictures.reading import Unusable, read_picture
-    from pictures.showing import Row
-
-    rows = []
-    for file in tqdm(files, unit="picture", disable=None, dynamic_ncols=True, leave=False):
-        row = Row(file)
-        try:
-            picture = read_picture(file)
-            row.picture = picture
-            row.seen, row.distinct = prepare(picture)
-        except Unusable as error:
-            row.problem = str(error)
-        rows.append(row)
-    return rows
-
-
-def predict(rows: list[Any], models: list[Any], top: int) -> None:
-    """Fill in what each `classification.TrainedModel` makes of each row."""
-    import numpy as np
-    import torch
-
-    from pictures.showing import NOT_DISTINCT, NOT_LIKE, Answer
-
-    usable = [row for row in rows if row.seen is not None]
-    if not usable:
-        return
-    images = torch.from_numpy(np.stack([row.seen for row in usable]))
-    for model in models:
-        shares, labels = model.predict(images).topk(min(top, len(model.classes)))
-        like = model.is_like_training(images)
-        found = zip(usable, shares.tolist(), labels.tolist(), like, strict=True)
-        for row, row_shares, row_labels, known in found:
-            likeliest = [(model.classes[k], p) for k, p in zip(row_labels, row_shares, strict=True)]
-            reasons = {NOT_DISTINCT: not row.distinct, NOT_LIKE: known is False}
-            row.answers.append(Answer(likeliest, [why for why, holds in reasons.items() if holds]))
 
 
 if __name__ == "__main__":

@@ -74,7 +74,10 @@ def prepare(picture: Image.Image) -> Prepared:
         rows, columns = ((s.start - longest / 3, s.stop + longest / 3) for s in box)
         corners = np.array([columns[0], rows[0], columns[1], rows[1]]) / scale
         return prepare(picture.crop(tuple(np.clip(corners, 0, [*picture.size, *picture.size]))))
-    return Prepared(fit_in(fill_outline(brightness(grey[box], item[box], light))), distinct)
+    bright = 1 - grey if light else grey
+    if bright[item].mean() < FAINT:  # a white shirt on white paper's place is dark in Fashion-MNIST
+        bright = 1 - bright
+    return Prepared(fit_in(fill_outline(np.where(item, bright, 0)[box])), distinct)
 
 
 def find_item(lab: np.ndarray) -> tuple[np.ndarray, bool]:
@@ -158,19 +161,6 @@ def without_specks(mask: np.ndarray, compared_to: int | None = None) -> np.ndarr
     areas[0] = 0  # what is not in the mask
     least = SPECK * (areas.max() if compared_to is None else compared_to)
     return (areas >= max(least, DUST))[patches] & mask
-
-
-def brightness(grey: np.ndarray, item: np.ndarray, light: bool) -> np.ndarray:
-    """The item on black: negated if its ground is light, unless it would hardly be seen then.
-
-    Args:
-        grey: float32 (height, width) in [0, 1], and so is the result.
-        item: bool (height, width), where the item is.
-    """
-    bright = 1 - grey if light else grey
-    if bright[item].mean() < FAINT:  # a white shirt on white paper's place is dark in Fashion-MNIST
-        bright = 1 - bright
-    return np.where(item, bright, 0)
 
 
 def fill_outline(item: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Predictions as a table on a terminal, as JSON, as CSV, and as a drawing."""
+"""What models see in pictures: as a table on a terminal, as JSON, as CSV, and as a drawing."""
 
 import csv
 import io
@@ -12,15 +12,18 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from PIL import Image
+from tqdm import tqdm
 
+from classification import TrainedModel
 from harness.files import shown, write_atomically
+from pictures.preparing import prepare
+from pictures.reading import Unusable, read_picture
 
 CELL = 21  # characters: the longest class name, its probability, and space
 DRAWN = 50  # pictures at most; more make no readable drawing
 BOLD, RED, PLAIN = "\x1b[1m", "\x1b[31m", "\x1b[0m"
-
-
 NOT_DISTINCT = "hard to tell from its ground"
 NOT_LIKE = "not like anything it was trained on"
 
@@ -42,6 +45,31 @@ class Row:
     seen: np.ndarray | None = None  # uint8 (28, 28)
     distinct: bool = True  # from its ground
     answers: list[Answer] = field(default_factory=list)
+
+
+def look(files: list[str], models: list[TrainedModel], top: int) -> list[Row]:
+    """A row for each picture, with each model's `top` likeliest classes."""
+    rows = [Row(file) for file in files]
+    for row in tqdm(rows, unit="picture", disable=None, dynamic_ncols=True, leave=False):
+        try:
+            row.picture = read_picture(row.file)
+            row.seen, row.distinct = prepare(row.picture)
+        except Unusable as error:
+            row.problem = str(error)
+    usable = [row for row in rows if row.problem is None]
+    if not usable:
+        return rows
+    images = torch.from_numpy(np.stack([row.seen for row in usable]))
+    for model in models:
+        shares, labels = model.predict(images).topk(min(top, len(model.classes)))
+        like = model.is_like_training(images)
+        found = zip(usable, shares.tolist(), labels.tolist(), like, strict=True)
+        for row, row_shares, row_labels, known in found:
+            likeliest = [(model.classes[k], p) for k, p in zip(row_labels, row_shares, strict=True)]
+            doubts = [NOT_DISTINCT] if not row.distinct else []
+            doubts += [NOT_LIKE] if known is False else []
+            row.answers.append(Answer(likeliest, doubts))
+    return rows
 
 
 def as_table(rows: list[Row], models: list[str]) -> str:
@@ -97,12 +125,10 @@ def as_json(rows: list[Row], models: list[str]) -> str:
         answers = [
             {
                 "model": model,
-                "unsure": answer.doubts,
-                "classes": [
-                    {"class": name, "probability": share} for name, share in answer.classes
-                ],
+                "unsure": doubts,
+                "classes": [{"class": name, "probability": share} for name, share in classes],
             }
-            for model, answer in zip(models, row.answers, strict=False)
+            for model, (classes, doubts) in zip(models, row.answers, strict=False)
         ]
         result = {"models": answers} if row.problem is None else {"problem": row.problem}
         listed.append({"file": row.file, **result})
@@ -147,20 +173,15 @@ def draw(rows: list[Row], models: list[str], path: str) -> None:
         )  # fmt: skip
         middle.imshow(row.seen, cmap="gray", vmin=0, vmax=255)
         for axis, answer in zip(right, row.answers, strict=True):
-            _draw_bars(axis, answer)
+            colour = "#dddddd" if answer.doubts else "#9ecae1"
+            for place, (name, share) in enumerate(answer.classes):
+                axis.barh(place, share, height=0.8, color=colour)
+                text = f" {shown(name)} {100 * share:.1f} %"
+                axis.text(0.02, place, text, va="center", fontsize=7, parse_math=False)
+            axis.set_xlim(0, 1)
+            axis.set_ylim(len(answer.classes) - 0.4, -0.6)
     content = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of file names in scripts that the font does not have
         figure.savefig(content, format="png", dpi=150)
     write_atomically(path, content.getvalue())
-
-
-def _draw_bars(axis, answer: Answer) -> None:
-    names, shares = zip(*answer.classes, strict=True)
-    colour = "#dddddd" if answer.doubts else "#9ecae1"
-    places = axis.barh(range(len(names)), shares, height=0.8, color=colour)
-    texts = [f" {shown(name)} {100 * share:.1f} %" for name, share in answer.classes]
-    for bar, text in zip(places, texts, strict=True):
-        axis.text(0.02, bar.get_y() + 0.4, text, va="center", fontsize=7, parse_math=False)
-    axis.set_xlim(0, 1)
-    axis.set_ylim(len(names) - 0.4, -0.6)
