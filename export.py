@@ -60,29 +60,14 @@ def main(argv=None) -> None:
     )
 
 
-def traced(trained):
-    """A `torch.export.ExportedProgram`, for any number of images, and what says so.
+def network(predictor):
+    """A `classification.Predictor` as one `torch.nn.Module`, views and temperature inside.
 
-    It takes uint8 (N, 28, 28), light on black as in Fashion-MNIST, to float32 (N, classes): a
-    `classification.TrainedModel` with its test-time views and temperature inside.
+    It takes uint8 (N, 28, 28), light on black as in Fashion-MNIST, to float32 (N, classes).
     """
     import torch
 
-    example, any_number = (
-        torch.zeros(2, SIZE, SIZE, dtype=torch.uint8),
-        torch.export.Dim("N", min=1),
-    )
-    shapes = ({0: any_number},)
-    return torch.export.export(network(trained.predict), (example,), dynamic_shapes=shapes), shapes
-
-
-def network(predictor):
-    """A `classification.Predictor` as one `torch.nn.Module`."""
-    import torch
-
     from classification import tempered
-
-    temperature = predictor.temperature
 
     class PixelsToProbabilities(torch.nn.Module):
         def __init__(self):
@@ -90,14 +75,20 @@ def network(predictor):
             self.model = predictor.model
 
         def forward(self, pixels):
-            views = [pixels]
-            if predictor.recipe.flip != "none":
-                views.append(pixels.flip(-1))
+            views = [pixels] if predictor.recipe.flip == "none" else [pixels, pixels.flip(-1)]
             shares = [self.model(predictor.normalise(view)).softmax(dim=1) for view in views]
-            averaged = torch.stack(shares).mean(dim=0)
+            averaged, temperature = torch.stack(shares).mean(dim=0), predictor.temperature
             return averaged if temperature == 1 else tempered(averaged, temperature)
 
     return PixelsToProbabilities().eval()
+
+
+def example():
+    """What both exporters trace a network with, for any number of images."""
+    import torch
+
+    images, any_number = torch.zeros(2, SIZE, SIZE).byte(), torch.export.Dim("N", min=1)
+    return {"args": (images,), "dynamic_shapes": ({0: any_number},)}
 
 
 def as_onnx(trained):
@@ -106,22 +97,26 @@ def as_onnx(trained):
     Raises:
         UserError: a package is missing.
     """
+    for package in ("onnxruntime", "onnx", "onnxscript"):  # the last two are torch.onnx's
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise UserError(
+                f"ONNX needs {package}: pip install -r requirements-export.txt (or --format pt2)"
+            ) from error
     import torch
+    from onnxruntime import InferenceSession
 
-    onnxruntime = needed("onnxruntime")
-    for name in ("onnx", "onnxscript"):  # which torch.onnx uses
-        needed(name)
-    graph, shapes = traced(trained)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about the exporter's own innards
         names = {"input_names": [INPUT], "output_names": [OUTPUT]}
         options = {"dynamo": True, "opset_version": OPSET, "verbose": False}
-        program = torch.onnx.export(graph, dynamic_shapes=shapes, **names, **options)
+        program = torch.onnx.export(network(trained.predict), **example(), **names, **options)
     for node in program.model.graph.all_nodes():
         node.metadata_props.clear()  # where in this machine's files each step was written
     program.model.metadata_props.update(metadata(trained))
     content = program.model_proto.SerializeToString()
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    session = InferenceSession(content, providers=["CPUExecutionProvider"])
     return content, lambda x: torch.from_numpy(session.run(None, {INPUT: x.numpy()})[0])
 
 
@@ -129,7 +124,7 @@ def as_pt2(trained):
     """A file's bytes for `torch.export.load`, and the module that this gives."""
     import torch
 
-    (program, _), buffer = traced(trained), io.BytesIO()
+    program, buffer = torch.export.export(network(trained.predict), **example()), io.BytesIO()
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)
     torch.export.save(program, buffer, extra_files=metadata(trained))
@@ -164,16 +159,6 @@ def largest_difference(trained, exported) -> float:
             "model's: not written; requirements-export.txt names versions that are known to work"
         )
     return max(gaps)
-
-
-def needed(package: str):
-    """The optional package, or one line that says how to get it."""
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise UserError(
-            f"ONNX needs {package}: pip install -r requirements-export.txt (or --format pt2)"
-        ) from error
 
 
 if __name__ == "__main__":
