@@ -35,25 +35,21 @@ def find_pictures(names: list[str]) -> list[str]:
     A folder stands for its image files, and a pattern for the files that it fits, in alphabetical
     order. A name that stands for nothing is kept: reading it says what is wrong.
     """
-    found = []
+    found, kinds = [], _formats()
+    endings = {end for end, kind in Image.registered_extensions().items() if kind in kinds}
+    endings |= HEIC  # which may not be readable: that is then said
     for name in names:
         if os.path.isdir(name):
-            found += _images_in(name) or [name]
+            # A pattern leaves hidden files out, such as the ._photo.jpg that another system left.
+            paths = filter(os.path.isfile, glob.glob(os.path.join(glob.escape(name), "*")))
+            images = [p for p in paths if os.path.splitext(p)[1].lower() in endings]
+            found += sorted(images) or [name]
         elif name == STANDARD_INPUT or os.path.exists(name):
             found.append(name)
         else:
             matches = sorted(glob.glob(name, recursive=True))
             found += [path for path in matches if not os.path.isdir(path)] or [name]
     return found
-
-
-def _images_in(folder: str) -> list[str]:
-    kinds = _formats()
-    endings = {end for end, kind in Image.registered_extensions().items() if kind in kinds}
-    endings |= HEIC  # which may not be readable: that is then said
-    # A pattern leaves hidden files out, such as the ._photo.jpg that another system left.
-    paths = sorted(glob.glob(os.path.join(glob.escape(folder), "*")))
-    return [p for p in paths if os.path.splitext(p)[1].lower() in endings and os.path.isfile(p)]
 
 
 def _formats() -> list[str]:
