@@ -35,6 +35,7 @@ def exit_cleanly(main: Callable[..., None]) -> Callable[..., None]:
         try:
             main(*args, **kwargs)
             sys.stdout.flush()
+            return
         except BrokenPipeError:  # the reader, such as `| head`, has seen enough
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(141)  # as a shell reports SIGPIPE: a training may not be finished
@@ -46,8 +47,6 @@ def exit_cleanly(main: Callable[..., None]) -> Callable[..., None]:
             where = f" {error.filename!a}" if error.filename else ""
             reason = error.strerror or str(error)
             line, code = f"error: cannot read or write{where}: {reason}", 2
-        else:
-            return
         print(f"{script}: {line}", file=sys.stderr, flush=True)
         sys.exit(code)
 
