@@ -26,12 +26,7 @@ def exit_cleanly(main: Callable[..., None]) -> Callable[..., None]:
     def wrapper(*args, **kwargs) -> None:
         script = Path(sys.argv[0]).name
         make_streams_safe()
-        # A thread that waits for another one shall leave its core soon; set before torch is
-        # imported. OpenMP's threads wait by counting, GNU's to 300,000, which on cores that other
-        # programs use too keeps them from the very thread that they wait for: training took twenty
-        # times as long. GNU takes 1,000 where it knows of more threads than cores.
-        if "OMP_WAIT_POLICY" not in os.environ:
-            os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+        share_cores()
         try:
             main(*args, **kwargs)
             sys.stdout.flush()
@@ -61,3 +56,14 @@ def make_streams_safe() -> None:
             setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - lasts as long as the process
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+
+
+def share_cores() -> None:
+    """Let a thread that waits for another one leave its core soon, before torch is imported.
+
+    OpenMP's threads wait by counting. GNU's count to 300,000 by default, which on cores that other
+    programs use too keeps them from the very thread that they wait for: training took twenty times
+    as long. GNU takes 1,000 where it knows of more threads than cores.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", "3000")

@@ -107,13 +107,12 @@ def add_options(parser: Parser, struct: type[Struct], *only: str) -> None:
             continue
         if default is not None:
             help_ += f" (default: {default})"
-        kinds = (kind, *get_args(kind))  # also where None may stand for it
-        choices = next((get_args(part) for part in kinds if get_origin(part) is Literal), None)
-        number = next((part for part in kinds if part in (int, float)), None)
+        choices = choices_of(kind)
+        number = next((part for part in (kind, *get_args(kind)) if part in (int, float)), None)
         added.add_argument(
             option_name(name),
             default=default,
-            choices=choices,
+            choices=choices or None,
             type=within(number, meta) if number else None,
             metavar=range_of(number, meta) if number else None if choices else name.upper(),
             help=help_,
@@ -134,6 +133,12 @@ def add_presets(parser: Parser, presets: dict[str, dict[str, object]]) -> None:
         default="default",
         help=f"defaults for the options below; what is given beside it wins. {'; '.join(meanings)}",
     )
+
+
+def choices_of(kind: object) -> tuple[str, ...]:
+    """The values of a Literal, also where None may stand for it."""
+    kinds = (kind, *get_args(kind))
+    return next((get_args(part) for part in kinds if get_origin(part) is Literal), ())
 
 
 def take(arguments: argparse.Namespace, struct: type[T]) -> T:

@@ -12,6 +12,7 @@ import pytest
 import train_baseline
 from harness.errors import UserError
 from harness.rundir import LOCK
+from models import AlexNet
 from report.collect import collect
 from report.compare import compare
 from report.study import read_study
@@ -107,6 +108,9 @@ def test_a_question_in_the_file_alone_is_run_and_becomes_a_table(toml, run, plan
     for file in ("metrics.json", "predictions.npz", "model.safetensors"):
         both = [tmp_path / where / SCRATCH / "seed1" / file for where in ("script", "runs")]
         assert both[0].read_bytes() == both[1].read_bytes()
+    kept = Tables(tmp_path / "results").runs(SCRATCH)[0]
+    assert kept.parameters == sum(weight.numel() for weight in AlexNet(0.1).parameters())
+    assert 1 < kept.multiply_adds / kept.parameters < 100  # a convolution's weight counts often
 
 
 @pytest.mark.parametrize(
