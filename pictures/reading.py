@@ -23,6 +23,7 @@ HEIC_STARTS = (b"ftyphei", b"ftyphev", b"ftypmif", b"ftypmsf")  # after four byt
 NO_HEIC = "a HEIC photo: save it as JPEG, or pip install pillow-heif"
 HEIC = {".heic", ".heif", ".hif"}
 NUMBERS = ("I", "F")  # modes of one number a pixel, of no fixed range; and I;16, I;16B, ...
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # what is wrong, we say ourselves
 
 
 class Unusable(Exception):
@@ -87,7 +88,6 @@ def read_picture(name: str) -> Image.Image:
 
 def decode(data: bytes) -> Image.Image:
     """As `read_picture`, from the file's content."""
-    logging.getLogger("PIL").addHandler(logging.NullHandler())
     try:
         with without_messages(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
