@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from autoencoding import Reconstruction, new_autoencoder
 from batches import Normalisation, evaluation_batches, training_batches
 from classification import Classification, new_alexnet
-from data import ImageSet, split
+from data import ImageSet, split, stratified_subset
 from harness.compute import Compute
 from harness.progress import quietly
 from harness.rundir import Run
@@ -52,7 +52,9 @@ def new_task(recipe: Recipe, dataset: ImageSet, compute: Compute) -> Task:
     images, labels = dataset.train_images, dataset.train_labels
     training, valid = split(dataset, recipe.seed)
     normalise = Normalisation.of(images[training])
-    batches = training_batches(dataset, training, normalise, recipe, compute)
+    share = getattr(recipe, "label_fraction", 1.0)
+    labelled = stratified_subset(labels, training, share, recipe.seed)
+    batches = training_batches(dataset, labelled, normalise, recipe, compute)
     held_out = evaluation_batches(images[valid], labels[valid], normalise, compute)
     if isinstance(recipe, AutoencoderRecipe):
         return Reconstruction(new_autoencoder(recipe), batches, held_out, recipe, compute)

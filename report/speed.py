@@ -117,8 +117,8 @@ def race_values(part: Part) -> dict[str, object]:
         "aims": aims(curves, found, LAST in goals),
         "first": first,
         "seeds": curves["seed"].nunique(),
-        "cycles": listed(map(str, curves["cycle"][curves["contender"] == first].unique())),
-        "longest": curves["cycle"].max(),
+        "cycles": listed(f"{c:g}" for c in curves["cycle"][curves["contender"] == first].unique()),
+        "longest": f"{curves['cycle'].max():g}",
         "with_muon": MUON in names,
     }
 
@@ -180,7 +180,7 @@ def aims(curves: pd.DataFrame, found: dict[float, pd.DataFrame], last_measured: 
         f"{times(LATE, 'min')}, where a script that does not get there counts with all its epochs; "
         f"{percent(LAST)} with every seed in at most {LAST_EPOCHS} epochs "
         f"({said(ours <= LAST_EPOCHS, last_measured)}), where no other contender gets in "
-        f"{curves['cycle'].max()} ({said(alone, last_measured)})."
+        f"{curves['cycle'].max():g} ({said(alone, last_measured)})."
     )
 
 
