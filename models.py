@@ -162,7 +162,7 @@ class UNetAutoencoder(nn.Module):
         return self.decoder(*self.encoder(images))
 
 
-def hidden_weights(model: nn.Module) -> list[nn.Parameter]:
-    """The weights of all layers but the first and the last: filters and matrices."""
-    layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.Linear)]
-    return [layer.weight for layer in layers[1:-1]]
+def hidden_filters(model: nn.Module) -> list[nn.Parameter]:
+    """The filters of all 3x3 convolutions but the first."""
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+    return [layer.weight for layer in layers[1:] if layer.kernel_size == (3, 3)]

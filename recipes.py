@@ -53,7 +53,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     batch_size: Annotated[int, about("images in a step", "batch{}", ge=2, le=60_000)] = 128
     learning_rate: Annotated[float, about("Adam's highest rate", "rate{}", gt=0, le=10)] = 4e-3
     optimizer: Annotated[
-        Optimizer, about("Adam alone, or Muon (Jordan 2024) for the hidden layers' weights", "{}")
+        Optimizer, about("Adam alone, or Muon (Jordan 2024) for all filters but the first", "{}")
     ] = "adam"
     seed: Annotated[
         int, about("decides split, order, augmentation and start", "seed{}", ge=0, lt=2**32)
