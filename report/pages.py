@@ -237,7 +237,7 @@ def section(tables: Tables, study: Study, question: Question | Finished, rows: p
     parts = [f"### {question.sentence}"]
     parts += [f"Planned: {question.planned}."] if getattr(question, "planned", "") else []
     parts += [question.note, printed.accuracy_table(found)]
-    if question.id.startswith("search-"):
+    if len(tables.analysis(question.id, "few")):
         parts.append(search_choices(tables, question))
     columns = printed.MEANS | printed.COMPARISON if found.empty else printed.COMPARISON
     for _, family in rows.groupby("family", sort=False) if len(rows) else ():
