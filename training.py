@@ -181,8 +181,8 @@ def legs(done: int, epochs: int, validations: int) -> list[range]:
 def make_optimizer(task: Task, recipe: Recipe) -> torch.optim.Optimizer:
     """Adam; or Muon for the filters of all convolutions but the first, and Adam for the rest.
 
-    With Muon for the classifier's two hidden layers, too, validation accuracy was no higher, and
-    Muon took several times as long.
+    With Muon for the classifier's two hidden layers, too, validation accuracy was no higher after
+    one epoch, and Muon took several times as long.
     """
     groups = task.parameter_groups(recipe.learning_rate)
     if recipe.optimizer == "adam":
