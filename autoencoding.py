@@ -101,7 +101,7 @@ class Reconstruction(Task):
     def validation(self) -> list[tuple[Tensor, Tensor, Tensor]]:
         """The validation images, corrupted alike every time.
 
-        They are kept, up to 170 MB of them: to make them takes half as long as the network does.
+        They are kept, up to 170 MB: making them takes half as long as the network's own pass.
         """
         rng = generator(self.recipe.seed, "validation")
         return list(corrupted(self.valid_batches.in_order(), self.recipe, rng))

@@ -33,7 +33,7 @@ class Encoder(nn.Module):
     - batch normalisation after each convolution instead of local response normalisation
       (conv1, conv2): trains in 10 epochs; its shift makes the convolutions' biases redundant.
     - `width` scales all channels, since 28x28 images need fewer; what wider networks bring is in
-      STUDY.md's ablation.
+      STUDY.md («Does it hold for wider nets?»).
     """
 
     def __init__(self, width: float):

@@ -51,7 +51,9 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     epochs: Annotated[int, about("passes over the images", "epochs{}", ge=1, le=100_000)] = 10
     batch_size: Annotated[int, about("images in a step", "batch{}", ge=2, le=60_000)] = 128
-    learning_rate: Annotated[float, about("Adam's highest rate", "rate{}", gt=0, le=10)] = 4e-3
+    learning_rate: Annotated[
+        float, about("Adam's highest rate; Muon's is 25 times it", "rate{}", gt=0, le=10)
+    ] = 4e-3
     optimizer: Annotated[
         Optimizer, about("Adam alone, or Muon (Jordan 2024) for all filters but the first", "{}")
     ] = "adam"

@@ -131,7 +131,7 @@ def main(argv=None) -> None:
     ids = chosen(args.questions, known_ids(args), "--questions")
     questions = [question for question in study.questions if question.id in ids]
     published = Tables(Path("results"))
-    is_default = str(runs_dir) == Files().runs_dir  # whose runs are there where they are published
+    is_default = str(runs_dir) == Files().runs_dir  # results/ holds this folder's runs
     results = published.results if is_default else published.results.head(0)
     done = set(results["name"] + "/seed" + results["seed"].astype(str))
     waves = missing(study, questions, runs_dir, done, args.label_fractions, what.seeds)
@@ -225,7 +225,7 @@ def do(job: Job, place: dict[str, object], study: int) -> Outcome:
     from harness.processes import end_with
     from harness.rundir import LOCK
 
-    if os.getppid() == study:  # a worker here ends with the study, which alone answers Ctrl-C
+    if os.getppid() == study:  # a worker ends with the study, which alone answers Ctrl-C
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         end_with(study)
     folder = job.setup.folder(job.runs_dir)

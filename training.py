@@ -179,7 +179,7 @@ def legs(done: int, epochs: int, validations: int) -> list[range]:
 
 
 def make_optimizer(task: Task, recipe: Recipe) -> torch.optim.Optimizer:
-    """Adam; or Muon for the filters of all convolutions but the first, and Adam for the rest.
+    """Adam; or Muon for the filters of 3x3 convolutions but the first, and Adam for the rest.
 
     With Muon for the classifier's two hidden layers, too, validation accuracy was no higher after
     one epoch, and Muon took several times as long.
@@ -205,7 +205,7 @@ class Muon(torch.optim.Adam):
 
     Momentum's step is orthogonalised by Newton and Schulz's iteration (Jordan 2024,
     https://kellerjordan.github.io/posts/muon), with filters flattened to a matrix, and weights are
-    kept at a norm of the square root of their outputs, as in his
+    kept at a norm of the square root of the number of their outputs, as in his
     https://github.com/KellerJordan/cifar10-airbench. PyTorch's own Muon takes matrices alone,
     and computes in bf16, which many processors only emulate.
     """
@@ -235,7 +235,7 @@ class Muon(torch.optim.Adam):
 def orthogonalised(matrix: Tensor) -> Tensor:
     """A matrix with the same singular vectors, and singular values near 1.
 
-    It may be of any shape; one of fewer rows than columns takes least time.
+    It may be of any shape; it is fastest with fewer rows than columns.
     """
     matrix = matrix / (matrix.norm() + 1e-7)
     for _ in range(NEWTON_SCHULZ_STEPS):

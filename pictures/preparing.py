@@ -75,7 +75,7 @@ def prepare(picture: Image.Image) -> Prepared:
         corners = np.array([columns[0], rows[0], columns[1], rows[1]]) / scale
         return prepare(picture.crop(tuple(np.clip(corners, 0, [*picture.size, *picture.size]))))
     bright = 1 - grey if light else grey
-    if bright[item].mean() < FAINT:  # a white shirt on white paper's place is dark in Fashion-MNIST
+    if bright[item].mean() < FAINT:  # or a white shirt on white paper would come out black
         bright = 1 - bright
     return Prepared(fit_in(fill_outline(np.where(item, bright, 0)[box])), distinct)
 

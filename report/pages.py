@@ -37,7 +37,7 @@ CONTROLS = (
     COMPUTE,
     *LONGER,
     ("length", "pretrained-30-epochs", "scratch"),
-    PLAIN,
+    ("plain-encoder", "plain", "scratch-same-recipe"),
     ("factorial", "plain-no-skips", "scratch-same-recipe"),
     ("factorial", "masked-pixels", "scratch-same-recipe"),
     ("unmasked", "unmasked", "scratch-same-recipe"),
@@ -140,6 +140,8 @@ def readme(tables: Tables, study: Study, compared: Compared, beside: Beside) -> 
             sentences.without_network(beside["best"]),
         ],
         width=WIDTH,
+        margin=f"{100 * MARGIN:g}",
+        comparisons=len(CONTROLS),
         sizes=network_sizes(tables),
         rate=recipe.learning_rate,
         **original(tables, study, compared),
@@ -231,9 +233,11 @@ def study_page(tables: Tables, study: Study, compared: Compared, beside: Beside)
 
 def section(tables: Tables, study: Study, question: Question | Finished, rows: pd.DataFrame) -> str:
     """A question: accuracies, comparisons, what they decide; nothing where it has no runs."""
-    found, rows = titled(study, accuracies(tables, study, question)), titled(study, rows)
-    if found.empty and rows.empty:
+    found = accuracies(tables, study, question)
+    own = getattr(question, "arms", found["arm"])
+    if rows.empty and not found["arm"].isin(own).any():
         return ""
+    found, rows = titled(study, found), titled(study, rows)
     parts = [f"### {question.sentence}"]
     parts += [f"Planned: {question.planned}."] if getattr(question, "planned", "") else []
     parts += [question.note, printed.accuracy_table(found)]
@@ -269,7 +273,9 @@ def primary_values(tables: Tables, study: Study, compared: Compared) -> dict[str
     """The answer, the primary result and what else its runs say."""
     primary = compared["primary"]
     beside = primary.assign(**numbers.means_of(tables, primary, ["test_loss", "ece"]))
-    beside = beside.join(tables.analysis("images", "images_low", "images_high"), "label_fraction")
+    beside = beside.join(
+        tables.analysis("over-images", "images_low", "images_high"), "label_fraction"
+    )
     small = beside[(beside["difference"].abs() < MARGIN) & beside["images_low"].notna()]
     learning = primary[["label_fraction", "pairs", *EPOCHS]].merge(
         tables.analysis("learning", *printed.LEARNING_FIGURES), on="label_fraction"

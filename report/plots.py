@@ -478,7 +478,7 @@ def plot_costs(axes: Axes, rows: pd.DataFrame, look: dict) -> None:
     axes.errorbar(rows["minutes"], 100 * rows["mean"], half_interval(rows), capsize=2, **look)
 
 
-# ------------------------------------------------------------------ encoders
+# ------------------------------------------------------------------ objectives of pretraining
 
 
 def draw_factorial(tables: Tables, path: Path, study: Study, _: pd.DataFrame) -> None:

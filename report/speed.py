@@ -111,7 +111,7 @@ def race_values(part: Part) -> dict[str, object]:
         seconds[percent(goal)] = [seconds_text(found[goal].loc[name]) for name in names]
         times[percent(goal)] = [spread(over.loc[name], 2) for name in others]
     return {
-        "answers": [answer(goal, found[goal]["seconds"]) for goal in (SOON, LATE)],
+        "answers": [answer(first, goal, found[goal]["seconds"]) for goal in (SOON, LATE)],
         "seconds": table(seconds),
         "ratios": table(times),
         "aims": aims(curves, found, LAST in goals),
@@ -120,6 +120,7 @@ def race_values(part: Part) -> dict[str, object]:
         "cycles": listed(f"{c:g}" for c in curves["cycle"][curves["contender"] == first].unique()),
         "longest": f"{curves['cycle'].max():g}",
         "with_muon": MUON in names,
+        "with_part": curves["cycle"].min() < 1,
     }
 
 
@@ -135,7 +136,7 @@ def seconds_text(there: pd.Series) -> str:
     return f"{text} s, {epochs:g} epoch{'' if epochs == 1 else 's'}"
 
 
-def answer(goal: float, seconds: pd.DataFrame) -> str:
+def answer(first: str, goal: float, seconds: pd.DataFrame) -> str:
     """A sentence that the page begins with, of the first contender's seconds and the others'."""
     ours = seconds.iloc[0]
     if ours.isna().any():
@@ -145,8 +146,9 @@ def answer(goal: float, seconds: pd.DataFrame) -> str:
         for name, (words, _) in AIMS.items()
         if seconds.loc[name].notna().all()
     ]
+    name = first[0].upper() + first[1:]
     return (
-        f"This project trains to {percent(goal)} validation accuracy in {ours.median():.0f} seconds"
+        f"{name} trains to {percent(goal)} validation accuracy in {ours.median():.0f} seconds"
         f"{': ' if than else ''}{listed(than)}."
     )
 
@@ -179,7 +181,7 @@ def aims(curves: pd.DataFrame, found: dict[float, pd.DataFrame], last_measured: 
         f"seconds on two cores ({said(soon)}); to {percent(LATE)}, with every seed, "
         f"{times(LATE, 'min')}, where a script that does not get there counts with all its epochs; "
         f"{percent(LAST)} with every seed in at most {LAST_EPOCHS} epochs "
-        f"({said(ours <= LAST_EPOCHS, last_measured)}), where no other contender gets in "
+        f"({said(ours <= LAST_EPOCHS, last_measured)}), where no other contender gets in up to "
         f"{curves['cycle'].max():g} ({said(alone, last_measured)})."
     )
 

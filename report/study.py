@@ -1,6 +1,5 @@
 """What is asked: study.toml's arms, label budgets and questions, and the runs that answer them."""
 
-import math
 import tomllib
 from pathlib import Path
 
@@ -116,7 +115,7 @@ class Study(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """What decides a run's result; the encoder's weights are still unknown."""
         arm = self.arms[arm_id]
         options = self.shared | self.budgets[arm.recipe][budget] | arm.options
-        options |= {"epochs": math.ceil(options["epochs"]) + round(arm.passes / budget)}
+        options |= {"epochs": options["epochs"] + round(arm.passes / budget)}
         recipe = ClassifierRecipe(**options, label_fraction=budget, seed=seed)
         if arm.encoder is None:
             return Setup(recipe=recipe)

@@ -22,7 +22,16 @@ COLUMNS = {
     "classical.csv": ["name", "label_fraction", "seed", "test_accuracy", "core_seconds"],
     "probes.csv": ["encoder", "stage", "probe", "label_fraction", "seed", "test_accuracy"],
     "analyses.csv": ["analysis", "label_fraction", "figure", "value", "machine"],
-    "finished.csv": ["question", "family", "arm", "name", "seeds", "control", "measure"],
+    "finished.csv": [
+        "question",
+        "family",
+        "arm",
+        "label_fraction",
+        "name",
+        "seeds",
+        "control",
+        "measure",
+    ],
 }
 # Some digests are all digits, or look like 12e45: they are no numbers.
 TEXT = dict.fromkeys(["name", "commit", "torch", "data_digest", "encoder_digest"], str)

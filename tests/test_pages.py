@@ -4,7 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from shutil import copytree
+from shutil import copy, copytree
 
 import made_up
 import numpy as np
@@ -16,6 +16,7 @@ from made_up import LABELS, autoencoder, pretrained, scratch, whole_study, write
 
 import plot
 from report import numbers
+from report.compare import compare
 from report.markdown import cell
 from report.pages import differs, page_texts
 from report.study import read_study, study_file
@@ -45,7 +46,8 @@ def study(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("study") / "results"
     runs = whole_study(STUDY, ERRORS)
     runs += [(autoencoder(seed), None) for seed in range(10, 20)]
-    return write_tables(folder, runs)
+    copy(ROOT / "results" / "analyses.csv", write_tables(folder, runs))
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +78,20 @@ def test_every_question_with_runs_has_its_table(pages):
         section = text.split(f"### {question.sentence}\n")[1].split("\n### ")[0]
         assert section.count("| Arm | Minus |") == len(question.compare)
     assert re.search(r"\| plain \| from scratch \| 10 % \| 10 \| \+0.00 .* \| equivalent \|", text)
+
+
+def test_what_was_worked_out_once_is_of_the_published_pairs_and_is_shown(pages):
+    tables = Tables(ROOT / "results")
+    primary = compare(tables, STUDY, STUDY.question("primary")).set_index("label_fraction")
+    assert (tables.analysis("learning", "pairs")["pairs"] == primary["pairs"]).all()
+    slope = np.polyfit(np.log10(primary.index), primary["difference"], 1)[0]
+    trend = tables.analysis("trend", "slope", "low")
+    assert trend["slope"].item() == pytest.approx(slope)
+    text = " ".join(pages["STUDY.md"].split())
+    assert f"by −{100 * abs(slope):.2f} points with ten times as many labels" in text
+    assert "At 1 % the gain is below" not in text
+    for heading in ("| From scratch, core minutes |", "| Reached before the first measurement |"):
+        assert heading.strip("|") in text
 
 
 @pytest.mark.parametrize("page", ["README.md", "STUDY.md"])
