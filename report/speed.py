@@ -146,9 +146,10 @@ def answer(first: str, goal: float, seconds: pd.DataFrame) -> str:
         for name, (words, _) in AIMS.items()
         if seconds.loc[name].notna().all()
     ]
-    name = first[0].upper() + first[1:]
+    name, median = first[0].upper() + first[1:], ours.median()
+    digits = 0 if median >= 10 else 1
     return (
-        f"{name} trains to {percent(goal)} validation accuracy in {ours.median():.0f} seconds"
+        f"{name} trains to {percent(goal)} validation accuracy in {median:.{digits}f} seconds"
         f"{': ' if than else ''}{listed(than)}."
     )
 
