@@ -19,7 +19,7 @@ from harness.weights import Tensors, digest_of, load_weights, save_weights
 from metrics import Metrics, ValidScores
 from models import Decoder, Encoder, UNetAutoencoder
 from recipes import ENCODER, AutoencoderRecipe, ClassifierRecipe, EncoderSource
-from training import Task, size_of
+from training import Task
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -176,8 +176,7 @@ def save(run: Run, task: Reconstruction, dataset: ImageSet, history: list[dict])
     card = EncoderCard(recipe=task.recipe, mean=normalise.mean, std=normalise.std)
     save_weights(run.folder / ENCODER, task.model.encoder.state_dict(), card)
     valid = ValidScores(loss=history[-1]["valid_loss"])
-    size = size_of(task.model, task.compute)
-    run.finish(Metrics(**size, classes=dataset.classes, valid=valid))
+    run.finish(Metrics(**task.size, classes=dataset.classes, valid=valid))
 
 
 @torch.inference_mode()

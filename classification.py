@@ -24,7 +24,7 @@ from harness.weights import Tensors, fill, load_weights, save_weights
 from metrics import Metrics, Share, TestScores, ValidScores, classification_report
 from models import AlexNet
 from recipes import MODEL, ClassifierRecipe, EncoderSource
-from training import Task, size_of
+from training import Task
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -196,7 +196,7 @@ def test(run: Run, task: Classification, dataset: ImageSet) -> Metrics:
         probabilities = predict_images(dataset.test_images)
         scores = write_predictions(run, probabilities, temperature, dataset)
     return Metrics(
-        **size_of(task.model, task.compute),
+        **task.size,
         classes=dataset.classes,
         valid=ValidScores(loss=loss, accuracy=accuracy),
         test=scores,

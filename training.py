@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -84,6 +85,15 @@ class Task(nn.Module):
         """Batches an epoch."""
         return len(self.batches)
 
+    @cached_property
+    @torch.no_grad()
+    def size(self) -> dict[str, int]:
+        """`parameters`, and `multiply_adds` of one image in the convolutions and linear layers."""
+        with FlopCounterMode(display=False) as counter:
+            self.model.eval()(torch.zeros(1, 1, SIZE, SIZE, device=self.compute.device))
+        parameters = sum(parameter.numel() for parameter in self.model.parameters())
+        return {"parameters": parameters, "multiply_adds": counter.get_total_flops() // 2}
+
 
 def fit(run: Run, task: Task, pictures: Callable[[], dict[str, "Figure"]]) -> list[dict]:
     """Train the task's model in place, from the run's last checkpoint on.
@@ -104,7 +114,7 @@ def fit(run: Run, task: Task, pictures: Callable[[], dict[str, "Figure"]]) -> li
     images = len(task.batches.labels)
     print(f"{run.folder}: {counted(images, 'image')} on {compute}")
     length = f"{counted(recipe.epochs, 'epoch')} of {counted(steps, 'step')}"
-    print(f"{in_words(**size_of(task.model, compute))}; {length}", flush=True)
+    print(f"{in_words(**task.size)}; {length}", flush=True)
     history = load_checkpoint(run, task, optimizer, scheduler)
     board = Board(run.folder, history) if run.tensorboard else None
     done = history[-1]["epoch"] if history else 0
@@ -156,15 +166,6 @@ def unbiased_statistics(model: nn.Module, steps: int) -> Iterator[None]:
         weights = 1 - (1 - norm.momentum) ** steps
         norm.running_mean /= weights
         norm.running_var /= weights
-
-
-@torch.no_grad()
-def size_of(model: nn.Module, compute: Compute) -> dict[str, int]:
-    """`parameters`, and `multiply_adds` of one image in the convolutions and linear layers."""
-    with FlopCounterMode(display=False) as counter:
-        model.eval()(torch.zeros(1, 1, SIZE, SIZE, device=compute.device))
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    return {"parameters": parameters, "multiply_adds": counter.get_total_flops() // 2}
 
 
 def in_words(parameters: int, multiply_adds: int) -> str:

@@ -68,14 +68,17 @@ class Compute:
             commit=commit(),
             device=self.device.type,
             precision=self.precision,
-            memory_format=str(self.memory_format).removeprefix("torch."),
+            memory_format=self.memory_format_name,
             compile=self.compile,
             accelerator=accelerator,
         )
 
+    @property
+    def memory_format_name(self) -> str:
+        return str(self.memory_format).removeprefix("torch.")
+
     def __str__(self) -> str:
-        memory_format = str(self.memory_format).removeprefix("torch.")
-        parts = [str(self.device), self.precision, memory_format]
+        parts = [str(self.device), self.precision, self.memory_format_name]
         parts += [counted(torch.get_num_threads(), "thread")] if self.device.type == "cpu" else []
         parts += ["compiled"] if self.compile else []
         return ", ".join(parts)

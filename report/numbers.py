@@ -146,6 +146,11 @@ def same_epoch(tables: Tables, control: str, arm: str, seeds: Seeds) -> pd.DataF
 # ------------------------------------------------------------------ beside the networks' runs
 
 
+def costs(tables: Tables) -> pd.DataFrame:
+    """Core minutes of each label budget where scratch was given more epochs (`longer`)."""
+    return tables.analysis("costs", "scratch", "fine_tuning", "longer", "pretraining")
+
+
 def classical(tables: Tables, pairs: dict[float, pd.DataFrame]) -> pd.DataFrame:
     """Baselines without a network beside both arms, on the seeds that all have.
 

@@ -204,7 +204,7 @@ def measured_beside(tables: Tables, compared: Compared) -> Beside:
     }
     classical = numbers.classical(tables, pairs)
     highest = classical.groupby("label_fraction")["mean"].idxmax() if len(classical) else []
-    costs = tables.analysis("costs", "scratch", "fine_tuning", "longer", "pretraining")
+    costs = numbers.costs(tables)
     return {"costs": costs, "classical": classical, "best": classical.loc[highest]}
 
 

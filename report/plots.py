@@ -449,7 +449,7 @@ def draw_cost(tables: Tables, path: Path, study: Study, _: pd.DataFrame) -> None
 
     The pretrained recipe is shown with the whole pretraining and, hollow, with a tenth of it.
     """
-    minutes = tables.analysis("costs", "scratch", "fine_tuning", "longer", "pretraining")
+    minutes = numbers.costs(tables)
     cells = accuracies(tables, study, study.question("compute")).set_index("label_fraction")
     if minutes.empty:
         return
