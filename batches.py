@@ -9,7 +9,6 @@ from torch.nn import functional as F
 
 from data import SIZE, ImageSet, generator
 from harness.compute import Compute
-from harness.rundir import Data
 from recipes import Recipe
 
 EVALUATION_BATCH = 250  # images; a larger one leaves a CPU's cache
@@ -138,17 +137,6 @@ def evaluation_batches(
     """Batches of uint8 images (n, 28, 28) to be read in order."""
     images, labels = images.to(compute.device), labels.to(compute.device)
     return Batches(images, labels, normalise, batch_size=EVALUATION_BATCH)
-
-
-def describe_data(dataset: ImageSet, used: Tensor, valid: Tensor) -> Data:
-    """What config.json says of the images; `used` and `valid` are indices of training images."""
-    return Data(
-        name=dataset.name,
-        digest=dataset.digest,
-        train_images=len(used),
-        valid_images=len(valid),
-        test_images=len(dataset.test_labels),
-    )
 
 
 def corrupt(

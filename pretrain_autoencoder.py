@@ -23,21 +23,28 @@ def main(argv=None) -> None:
     train_or_resume(Setup(recipe=take(args, AutoencoderRecipe)), args, pretrain)
 
 
-def pretrain(run, dataset, compute) -> None:
-    """The pretraining, from the images to the encoder. Arguments and errors: as the baseline's."""
-    from autoencoding import Reconstruction, new_autoencoder, pictures, save
-    from batches import Normalisation, describe_data, evaluation_batches, training_batches
+def new_task(recipe, dataset, compute):
+    """The U-Net autoencoder and its batches, an `autoencoding.Reconstruction`."""
+    from autoencoding import Reconstruction, new_autoencoder
+    from batches import Normalisation, evaluation_batches, training_batches
     from data import random_subset, split
-    from training import fit
 
-    recipe, images, labels = run.setup.recipe, dataset.train_images, dataset.train_labels
+    images, labels = dataset.train_images, dataset.train_labels
     training, valid = split(dataset, recipe.seed)
     used = random_subset(training, recipe.image_fraction, recipe.seed)
     normalise = Normalisation.of(images[training])
     batches = training_batches(dataset, used, normalise, recipe, compute)
     held_out = evaluation_batches(images[valid], labels[valid], normalise, compute)
-    task = Reconstruction(new_autoencoder(recipe), batches, held_out, recipe, compute)
-    run.start(describe_data(dataset, used, valid), compute.environment())
+    return Reconstruction(new_autoencoder(recipe), batches, held_out, recipe, compute)
+
+
+def pretrain(run, dataset, compute) -> None:
+    """The pretraining, from the images to the encoder. Arguments and errors: as the baseline's."""
+    from autoencoding import pictures, save
+    from training import fit
+
+    task = new_task(run.setup.recipe, dataset, compute)
+    run.start(task.data(dataset), compute.environment())
     history = fit(run, task, lambda: pictures(task))
     save(run, task, dataset, history)
 

@@ -23,23 +23,21 @@ def main(argv=None) -> None:
     train_or_resume(Setup(recipe=take(args, ClassifierRecipe)), args, train)
 
 
-def train(run, dataset, compute, encoder=None) -> None:
-    """The experiment, from the images to the results of one run.
+def new_task(recipe, dataset, compute, encoder=None):
+    """What is trained: AlexNet and its batches, a `classification.Classification`.
 
     Args:
-        run: a `harness.rundir.Run`, `dataset` a `data.ImageSet`, `compute` a
-            `harness.compute.Compute`.
+        dataset: a `data.ImageSet`, `compute` a `harness.compute.Compute`.
         encoder: a pretrained encoder's weights to start from; a random start where None.
 
     Raises:
-        UserError: as `stratified_subset`, `new_alexnet`, `Classification`, `Run.start` and `fit`.
+        UserError: as `stratified_subset`, `new_alexnet` and `Classification`.
     """
-    from batches import Normalisation, describe_data, evaluation_batches, training_batches
-    from classification import Classification, new_alexnet, pictures, save, test
+    from batches import Normalisation, evaluation_batches, training_batches
+    from classification import Classification, new_alexnet
     from data import split, stratified_subset
-    from training import fit
 
-    recipe, images, labels = run.setup.recipe, dataset.train_images, dataset.train_labels
+    images, labels = dataset.train_images, dataset.train_labels
     training, valid = split(dataset, recipe.seed)
     labelled = stratified_subset(labels, training, recipe.label_fraction, recipe.seed)
     normalise = Normalisation.of(images[training])
@@ -49,8 +47,20 @@ def train(run, dataset, compute, encoder=None) -> None:
     if recipe.auxiliary_loss:
         unlabelled = training_batches(dataset, training, normalise, recipe, compute)
     model = new_alexnet(recipe, len(dataset.classes), encoder)
-    task = Classification(model, batches, held_out, recipe, compute, unlabelled)
-    run.start(describe_data(dataset, labelled, valid), compute.environment())
+    return Classification(model, batches, held_out, recipe, compute, unlabelled)
+
+
+def train(run, dataset, compute, encoder=None) -> None:
+    """The experiment, from the images to the results of one run, a `harness.rundir.Run`.
+
+    Raises:
+        UserError: as `new_task`, `Run.start` and `fit`.
+    """
+    from classification import pictures, save, test
+    from training import fit
+
+    task = new_task(run.setup.recipe, dataset, compute, encoder)
+    run.start(task.data(dataset), compute.environment())
     fit(run, task, lambda: pictures(task, dataset.classes))
     save(run, task, test(run, task, dataset))
 

@@ -22,7 +22,7 @@ from harness.compute import Compute, set_up_compute
 from harness.errors import UserError
 from harness.options import take
 from harness.progress import Progress, counted, quietly
-from harness.rundir import Run
+from harness.rundir import Data, Run
 from harness.weights import Tensors, fill, load_weights, save_weights
 from metrics import Metrics
 from models import hidden_filters
@@ -84,6 +84,16 @@ class Task(nn.Module):
     def __len__(self) -> int:
         """Batches an epoch."""
         return len(self.batches)
+
+    def data(self, dataset: ImageSet) -> Data:
+        """What config.json says of the images."""
+        return Data(
+            name=dataset.name,
+            digest=dataset.digest,
+            train_images=len(self.batches.labels),
+            valid_images=len(self.valid_batches.labels),
+            test_images=len(dataset.test_labels),
+        )
 
     @cached_property
     @torch.no_grad()

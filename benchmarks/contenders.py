@@ -18,10 +18,9 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from autoencoding import Reconstruction, new_autoencoder
-from batches import Normalisation, evaluation_batches, training_batches
-from classification import Classification, new_alexnet
-from data import ImageSet, split, stratified_subset
+import pretrain_autoencoder
+import train_baseline
+from data import ImageSet
 from harness.compute import Compute
 from harness.progress import quietly
 from harness.rundir import Run
@@ -48,18 +47,10 @@ Loop = tuple[str, bool]  # its name, and whether it is tuned
 
 
 def new_task(recipe: Recipe, dataset: ImageSet, compute: Compute) -> Task:
-    """The experiment's own task, as the training scripts set it up."""
-    images, labels = dataset.train_images, dataset.train_labels
-    training, valid = split(dataset, recipe.seed)
-    normalise = Normalisation.of(images[training])
-    share = getattr(recipe, "label_fraction", 1.0)
-    labelled = stratified_subset(labels, training, share, recipe.seed)
-    batches = training_batches(dataset, labelled, normalise, recipe, compute)
-    held_out = evaluation_batches(images[valid], labels[valid], normalise, compute)
-    if isinstance(recipe, AutoencoderRecipe):
-        return Reconstruction(new_autoencoder(recipe), batches, held_out, recipe, compute)
-    model = new_alexnet(recipe, len(dataset.classes))
-    return Classification(model, batches, held_out, recipe, compute)
+    """The experiment's own task."""
+    is_autoencoder = isinstance(recipe, AutoencoderRecipe)
+    script = pretrain_autoencoder if is_autoencoder else train_baseline
+    return script.new_task(recipe, dataset, compute)
 
 
 def now() -> float:

@@ -14,11 +14,11 @@ from report.compare import accuracies, compare, paired
 from report.markdown import budget, cell, listed, p, percent, render, table
 from report.measured import read_measured
 from report.speed import benchmark_page
-from report.study import Finished, Question, Study, read_study, study_file
+from report.study import Finished, Question, Study, read_study, split, study_file
 from report.tables import Tables
 
 WIDTH = 0.25  # of the study's networks, as a multiple of AlexNet's
-# What the gain must be held against: question, arm, control.
+# What sentences are made of: question, arm, control.
 SAME_RECIPE = ("recipe", "pretrained", "scratch-same-recipe")
 COMPUTE = ("compute", "pretrained", "scratch-longer")
 SEARCHED = ("searched", "pretrained-searched", "scratch-searched")
@@ -30,18 +30,6 @@ LONGER = (  # where both train for longer
 AUXILIARY = (
     ("auxiliary-scratch", "scratch-auxiliary", "scratch"),
     ("auxiliary-scratch", "pretrained-auxiliary", "scratch-auxiliary"),
-)
-CONTROLS = (
-    ("primary", "pretrained", "scratch"),
-    SAME_RECIPE,
-    COMPUTE,
-    *LONGER,
-    ("length", "pretrained-30-epochs", "scratch"),
-    ("plain-encoder", "plain", "scratch-same-recipe"),
-    ("factorial", "plain-no-skips", "scratch-same-recipe"),
-    ("factorial", "masked-pixels", "scratch-same-recipe"),
-    ("unmasked", "unmasked", "scratch-same-recipe"),
-    *AUXILIARY,
 )
 PICTURES = {"factorial": "![Test accuracy by objective, with and without skips](img/factorial.png)"}
 
@@ -80,7 +68,8 @@ def is_answered(study: Study, compared: Compared) -> bool:
     """Whether the primary question is tested at every label budget, and held against all else."""
     primary = compared["primary"]
     tested = len(primary) == len(study.question("primary").budgets) and primary["tested"].all()
-    return tested and all(len(chosen(compared, *each)) for each in CONTROLS)
+    held_against = controls(study, compared)
+    return tested and len(held_against) > 0 and all(map(len, held_against))
 
 
 def write_page(path: Path, text: str) -> None:
@@ -104,6 +93,15 @@ def chosen(compared: Compared, question: str, arm: str, control: str) -> pd.Data
     """The rows of one arm minus another; none where the question has no pair."""
     rows = compared.get(question, pd.DataFrame())
     return rows if rows.empty else rows[(rows["arm"] == arm) & (rows["control"] == control)]
+
+
+def controls(study: Study, compared: Compared) -> list[pd.DataFrame]:
+    """What the gain must be held against: the comparisons that the study names, in its order."""
+    return [
+        chosen(compared, question.id, *split(pair))
+        for question in study.questions
+        for pair in question.screen
+    ]
 
 
 def titled(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
@@ -140,8 +138,9 @@ def readme(tables: Tables, study: Study, compared: Compared, beside: Beside) -> 
             sentences.without_network(beside["best"]),
         ],
         width=WIDTH,
+        seeds=primary["pairs"].iloc[0],
         margin=f"{100 * MARGIN:g}",
-        comparisons=len(CONTROLS),
+        comparisons=len(controls(study, compared)),
         sizes=network_sizes(tables),
         rate=recipe.learning_rate,
         **original(tables, study, compared),
@@ -172,21 +171,19 @@ def network_sizes(tables: Tables) -> list[str]:
 def original(tables: Tables, study: Study, compared: Compared) -> dict[str, object]:
     """The original experiment's tables and conclusions; without a run, the conclusions wait."""
     question, rows = study.question("original"), compared["original"]
-    told = {"original_wide": sentences.told(compared["original-wide"])}
+    wide = {"original_wide": beside_report(tables, compared["original-wide"])}
     if rows.empty:
         waiting = [sentences.slightly_better(rows), sentences.trains_faster(rows, 0)]
-        return told | {"original": None, "conclusions": waiting}
+        return wide | {"original": None, "conclusions": waiting}
     row = rows.iloc[0]
-    both = {"from scratch": row["control_name"], "pretrained": row["name"]}
     epochs = numbers.same_epoch(tables, row["control_name"], row["name"], row["seeds"])
-    return told | {
-        "original": {
-            "pairs": printed.pairs(row["pairs"], row["planned"], 0),
+    return wide | {
+        "original": beside_report(tables, rows)
+        | {
             "classes": {
                 arm: printed.class_table(numbers.class_means(tables, name, row["seeds"]))
-                for arm, name in both.items()
+                for arm, name in both_names(row).items()
             },
-            "report": printed.report_table(tables, both, row["seeds"]),
             "epochs": printed.printed(epochs.reset_index(names="epoch"), printed.SAME_EPOCH),
         },
         "conclusions": [
@@ -194,6 +191,23 @@ def original(tables: Tables, study: Study, compared: Compared) -> dict[str, obje
             sentences.trains_faster(epochs, len(question.seeds)),
         ],
     }
+
+
+def beside_report(tables: Tables, rows: pd.DataFrame) -> dict[str, str] | None:
+    """The original report's figures beside those of a comparison, the only row, if it is there."""
+    if rows.empty:
+        return None
+    row = rows.iloc[0]
+    return {
+        "pairs": printed.pairs(row["pairs"], row["planned"], 0),
+        "told": sentences.class_accuracy(row),
+        "report": printed.report_table(tables, both_names(row), row["seeds"]),
+    }
+
+
+def both_names(row: pd.Series) -> dict[str, str]:
+    """The names of a comparison's runs, by arm."""
+    return {"from scratch": row["control_name"], "pretrained": row["name"]}
 
 
 def measured_beside(tables: Tables, compared: Compared) -> Beside:
@@ -280,7 +294,7 @@ def primary_values(tables: Tables, study: Study, compared: Compared) -> dict[str
     learning = primary[["label_fraction", "pairs", *EPOCHS]].merge(
         tables.analysis("learning", *printed.LEARNING_FIGURES), on="label_fraction"
     )
-    groups = [titled(study, chosen(compared, *each)) for each in CONTROLS]
+    groups = [titled(study, rows) for rows in controls(study, compared)]
     trends = tables.analysis("trend", "slope", "low", "high", "p", "n")
     return {
         "primary": printed.printed(primary, printed.PRIMARY),
@@ -298,7 +312,7 @@ def primary_values(tables: Tables, study: Study, compared: Compared) -> dict[str
 def class_values(tables: Tables, primary: pd.DataFrame) -> dict[str, object]:
     """Both arms class by class, with all labels and at each label budget; their calibration."""
     last = primary.iloc[-1]
-    both = {"from scratch": last["control_name"], "pretrained": last["name"]}
+    both = both_names(last)
     classes = {
         row.label_fraction: numbers.class_differences(tables, row.control_name, row.name, row.seeds)
         for row in primary.itertuples()

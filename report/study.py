@@ -45,7 +45,7 @@ class Question(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         compare: families of comparisons `<arm> minus <control>`; each family is corrected alone.
         planned: what was known when the question was asked.
         note: what a reader of its table must know.
-        screen: whether it stands on the first screen.
+        screen: comparisons that stand in STUDY.md's first table, too.
     """
 
     id: str
@@ -56,7 +56,7 @@ class Question(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     compare: list[list[str]] = []
     planned: str = ""
     note: str = ""
-    screen: bool = False
+    screen: list[str] = []
 
 
 class Finished(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,8 +89,10 @@ class Study(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             self._refuse_unknown(question)
 
     def _refuse_unknown(self, question: Question) -> None:
-        compared = [arm for family in question.compare for pair in family for arm in split(pair)]
-        for arm in (*question.arms, *compared):
+        pairs = [pair for family in question.compare for pair in family]
+        if unknown := set(question.screen) - set(pairs):
+            raise ValueError(f"question '{question.id}' does not compare '{unknown.pop()}'")
+        for arm in (*question.arms, *(arm for pair in pairs for arm in split(pair))):
             if arm not in self.arms:
                 raise ValueError(f"question '{question.id}' names '{arm}', which is no arm")
             recipe = self.budgets.get(self.arms[arm].recipe, {})

@@ -130,6 +130,7 @@ def test_a_part_that_is_not_there_is_named(toml, tmp_path, fails, options, named
         ('id = "added"', 'id = "primary"', "twice"),
         ("epochs = 1 }", "epochs = 1", "tiny.toml"),
         ('title = "pretrained"', 'tittle = "pretrained"', "tittle"),
+        ("seeds = [0]", 'seeds = [0]\nscreen = ["scratch minus pretrained"]', "compare"),
     ],
 )
 def test_a_mistake_in_the_file_is_one_line(toml, before, after, named):
