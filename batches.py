@@ -14,7 +14,7 @@ from recipes import Recipe
 EVALUATION_BATCH = 250  # images; a larger one leaves a CPU's cache
 
 PATCH = 4  # pixels a side; the 7x7 grid of patches is the last stage's grid of features
-ORIENTATIONS = 8  # of a gradient: upright, level, both diagonals, and what lies between
+ORIENTATIONS = 8  # of a gradient: upright, level, both diagonals, what lies between; a power of 2
 AROUND = 5  # pixels a side of the neighbourhood that a histogram is of
 FLAT = 0.1  # added to a patch's deviation, so that a flat patch's rounding errors do not count
 
@@ -196,10 +196,11 @@ def oriented_gradients(images: Tensor) -> Tensor:
     angle = torch.atan2(down, across) * (ORIENTATIONS / torch.pi)  # opposite ones are the same
     lower = angle.floor()
     part, lower = angle - lower, lower.long()
-    # With a histogram's numbers side by side, all of it is more than twice as fast on a CPU.
+    # With a histogram's numbers side by side, all of it is more than twice as fast on a CPU; so is
+    # a mask in place of a division's remainder, which is the same for 8.
     votes = images.new_zeros(len(images), SIZE, SIZE, ORIENTATIONS).movedim(3, 1)
-    votes.scatter_(1, lower % ORIENTATIONS, size * (1 - part))
-    votes.scatter_(1, (lower + 1) % ORIENTATIONS, size * part)
+    votes.scatter_(1, lower & ORIENTATIONS - 1, size * (1 - part))
+    votes.scatter_(1, lower + 1 & ORIENTATIONS - 1, size * part)
     # A convolution: several times as fast on a CPU as average pooling.
     box = images.new_full((ORIENTATIONS, 1, AROUND, AROUND), 1 / AROUND**2)
     around = F.conv2d(votes, box, padding=AROUND // 2, groups=ORIENTATIONS)
