@@ -18,7 +18,7 @@ from harness.rundir import Config
 from metrics import Metrics, calibration
 from recipes import AutoencoderRecipe, Setup
 from report.study import read_study, study_file
-from report.tables import COLUMNS, HISTORY, LABELS, RESULTS, read_table
+from report.tables import COLUMNS, HISTORY, KEYS, LABELS, RESULTS, read_table
 
 PREDICTIONS = ("predicted", "probability", "calibrated", "label")
 RECONSTRUCTIONS = ("original", "corrupted", "output", "label")
@@ -26,7 +26,6 @@ RECONSTRUCTIONS = ("original", "corrupted", "output", "label")
 WITH_PROBABILITIES = re.compile(
     r"(baseline|pretrained)(-\w*mnist|-digits)?(-original)?(-width[\d.]+)?"
 )
-KEY = ["name", "seed"]
 Predicted = dict[str, dict[int, dict[str, np.ndarray]]]  # by name and seed
 MEASURED = ["epoch", "train_loss", "valid_loss", "learning_rate", "seconds"]
 
@@ -56,7 +55,7 @@ def collect(runs_dir: str | Path, results_dir: str | Path) -> int:
     results["arm"] = arms_of(results)
     results = results.reindex(columns=list(dict.fromkeys([*results, *COLUMNS[RESULTS]])))
     history = merge(read_table(results_dir / HISTORY), pd.concat(histories))
-    history = history[["name", "seed", *history.columns.drop(KEY)]]
+    history = history[["name", "seed", *history.columns.drop(KEYS[RESULTS])]]
     keep_labels(results_dir / LABELS, rows[0]["dataset"], predicted)
     for name, by_seed in predicted.items():
         write_predictions(results_dir / "predictions" / f"{name}.npz", name, by_seed)
@@ -186,10 +185,10 @@ def keep_reconstructions(runs_dir: Path, results_dir: Path, names: pd.Series) ->
 
 def merge(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     """Both tables' rows in order of name and seed; where both have a run, the new one's."""
-    fresh = pd.MultiIndex.from_frame(new[KEY])
-    kept = old[~pd.MultiIndex.from_frame(old[KEY]).isin(fresh)]
+    run = KEYS[RESULTS]
+    kept = old[~pd.MultiIndex.from_frame(old[run]).isin(pd.MultiIndex.from_frame(new[run]))]
     both = pd.concat([frame for frame in (kept, new) if len(frame)])
-    order = [*KEY, "epoch"] if "epoch" in both and "train_loss" in both else KEY
+    order = KEYS[HISTORY] if "epoch" in both else run
     return both.sort_values(order, kind="stable", ignore_index=True)
 
 

@@ -33,6 +33,13 @@ COLUMNS = {
         "measure",
     ],
 }
+KEYS = {  # what tells a table's rows apart
+    RESULTS: ["name", "seed"],
+    HISTORY: ["name", "seed", "epoch"],
+    "classical.csv": ["name", "label_fraction", "seed"],
+    "probes.csv": ["encoder", "stage", "probe", "label_fraction", "seed"],
+    "analyses.csv": ["analysis", "label_fraction", "figure"],
+}
 # Some digests are all digits, or look like 12e45: they are no numbers.
 TEXT = dict.fromkeys(["name", "commit", "torch", "data_digest", "encoder_digest"], str)
 CLASSES = {
@@ -140,7 +147,8 @@ def read_table(path: Path) -> pd.DataFrame:
     """A table; an empty one where there is no file.
 
     Raises:
-        UserError: it is no CSV, or lacks a column.
+        UserError: it is no CSV, lacks a column, or holds a row twice or in part, as a merge of two
+            versions may leave it.
     """
     columns = COLUMNS[path.name]
     if not path.exists():
@@ -151,4 +159,7 @@ def read_table(path: Path) -> pd.DataFrame:
         raise UserError(f"'{shown(path)}' is no table ({shown(error)}): restore it") from error
     if missing := [name for name in columns if name not in found]:
         raise UserError(f"'{shown(path)}' has no column {missing[0]}: restore it")
+    key = found[KEYS.get(path.name, columns[:1])]
+    if key.isna().any(axis=None) or (path.name in KEYS and key.duplicated().any()):
+        raise UserError(f"'{shown(path)}' holds a row twice, or a part of one: restore it")
     return found

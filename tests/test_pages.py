@@ -302,5 +302,11 @@ def test_without_results_it_says_what_makes_them(fails, tmp_path):
 
 def test_damaged_tables_are_named(fails, tmp_path):
     results = pair(tmp_path)
+    table = results / "results.csv"
+    for line in ("<<<<<<< HEAD", table.read_text().splitlines()[-1]):  # as a merge may leave it
+        before = table.read_text()
+        table.write_text(f"{before}{line}\n")
+        assert "results.csv" in fails(plot.main, "--results-dir", results, "--check")
+        table.write_text(before)
     made_up.write_predictions(results, "baseline", (0,), (LABELS[:9],))
     assert "baseline.npz" in fails(plot.main, "--results-dir", results, "--check")
