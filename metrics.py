@@ -94,13 +94,28 @@ class Metrics(
             raise ValueError("per_class does not list the classes in their order")
 
 
+def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """How many images (classes, classes) of each true class, the row, are taken for each class."""
+    cells = np.asarray(labels, int) * classes + np.asarray(predicted, int)
+    return np.bincount(cells.ravel(), minlength=classes**2).reshape(classes, classes)
+
+
+def class_scores(confusion: np.ndarray) -> dict[str, np.ndarray]:
+    """Each class's `accuracy`, `precision`, `recall` and `f1_score`; NaN is undefined.
+
+    Undefined is the precision of a class that was never predicted, while its F1 score is 0 if
+    there are images of it.
+    """
+    right, true, said = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        recall, precision, f1 = right / true, right / said, 2 * right / (true + said)
+    return {"accuracy": recall, "precision": precision, "recall": recall, "f1_score": f1}
+
+
 def classification_report(
     labels: ArrayLike, predicted: ArrayLike, classes: list[str], loss: float
 ) -> TestScores:
-    """Overall and per-class scores, by scikit-learn.
-
-    Macro averages are over the classes for which the score is defined. The precision of a class
-    that was never predicted is undefined; its F1 score is 0 if there are images of it.
+    """Overall and per-class scores; macro averages are over the classes that have the score.
 
     Args:
         labels, predicted: class indices (N,), at least one.
@@ -110,31 +125,27 @@ def classification_report(
     Raises:
         ValueError: the two differ in length, are empty or hold something that is no index.
     """
-    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
-
     labels, predicted = np.asarray(labels), np.asarray(predicted)
-    indices = range(len(classes))
     if labels.ndim != 1 or labels.shape != predicted.shape or labels.size == 0:
         raise ValueError(f"labels {labels.shape} and predicted {predicted.shape} are not pairs")
-    if not np.isin([labels, predicted], indices).all():
+    if not np.isin([labels, predicted], range(len(classes))).all():
         raise ValueError(f"a label or prediction is no index of {len(classes)} classes")
-    *scores, support = precision_recall_fscore_support(
-        labels, predicted, labels=indices, zero_division=np.nan
-    )
-    mean_precision, mean_recall, mean_f1 = (float(np.nanmean(score)) for score in scores)
-    defined = [[None if np.isnan(x) else x for x in score.tolist()] for score in scores]
+    confusion = confusion_matrix(labels, predicted, len(classes))
+    scores = class_scores(confusion)
+    means = {name: float(np.nanmean(values)) for name, values in scores.items()}
+    defined = [[None if np.isnan(x) else x for x in values.tolist()] for values in scores.values()]
     return TestScores(
         loss=loss,
         accuracy=float(np.mean(labels == predicted)),
-        mean_class_accuracy=mean_recall,
-        macro_precision=mean_precision,
-        macro_recall=mean_recall,
-        macro_f1=mean_f1,
+        mean_class_accuracy=means["accuracy"],
+        macro_precision=means["precision"],
+        macro_recall=means["recall"],
+        macro_f1=means["f1_score"],
         per_class=[
-            ClassScores(class_name=name, accuracy=r, precision=p, recall=r, f1_score=f1, support=n)
-            for name, p, r, f1, n in zip(classes, *defined, support.tolist(), strict=True)
+            ClassScores(class_name=name, support=sum(row), **dict(zip(scores, own, strict=True)))
+            for name, row, *own in zip(classes, confusion.tolist(), *defined, strict=True)
         ],
-        confusion=confusion_matrix(labels, predicted, labels=indices).tolist(),
+        confusion=confusion.tolist(),
     )
 
 

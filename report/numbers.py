@@ -8,9 +8,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+import metrics
 from harness.errors import UserError
 from harness.files import shown
-from metrics import calibration, holm, paired_difference
+from metrics import calibration, confusion_matrix, holm, paired_difference
 from recipes import ClassifierRecipe
 from report.tables import Tables
 
@@ -71,17 +72,12 @@ def class_scores(tables: Tables, name: str, seeds: Seeds) -> pd.DataFrame:
     A class's accuracy is the share of its test images that are classified right: its recall.
     NaN is undefined: no such image or, for the precision, never predicted.
     """
-    size, frames = len(tables.classes), {}
+    classes = pd.Index(tables.classes, name="class")
     predicted = tables.predictions(name).predicted[rows_of(tables, name, seeds)]
-    for seed, own in zip(seeds, predicted, strict=True):
-        confusion = np.bincount(tables.labels.astype(int) * size + own, minlength=size**2)
-        confusion = confusion.reshape(size, size)
-        right, true, said = confusion.diagonal(), confusion.sum(axis=1), confusion.sum(axis=0)
-        with np.errstate(invalid="ignore"):
-            recall, precision, f1 = right / true, right / said, 2 * right / (true + said)
-        columns = {"Accuracy": recall, "Precision": precision, "Recall": recall, "F1_score": f1}
-        frames[seed] = pd.DataFrame(columns, index=pd.Index(tables.classes, name="class"))
-    return pd.concat(frames, names=["seed"])
+    counts = [confusion_matrix(tables.labels, own, len(classes)) for own in predicted]
+    frames = [pd.DataFrame(metrics.class_scores(each), classes) for each in counts]
+    found = pd.concat(frames, keys=seeds, names=["seed"])
+    return found.rename(columns=str.capitalize)
 
 
 def class_means(tables: Tables, name: str, seeds: Seeds) -> pd.DataFrame:

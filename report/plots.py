@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from harness.files import shown, write_atomically
-from metrics import MARGIN
+from metrics import MARGIN, confusion_matrix
 from report import numbers
 from report.compare import accuracies, compare, paired
 from report.study import Study
@@ -294,12 +294,12 @@ def plot_means(axes: Axes, places: Sequence[float], rows: pd.DataFrame) -> None:
 
 def draw_confusion(tables: Tables, path: Path, runs: Shown) -> None:
     """Both arms' confusion matrices, in percent of the true class's test images."""
-    classes, size = [shown(name) for name in tables.classes], len(tables.classes)
+    classes, size = list(map(shown, tables.classes)), len(tables.classes)
     with picture(path, 5.1, columns=2, sharey=True) as (row,):
         for axes, name, look in zip(row, runs.names, runs.looks, strict=True):
             rows = numbers.rows_of(tables, name, runs.seeds)
-            cells = tables.labels.astype(int) * size + tables.predictions(name).predicted[rows]
-            counts = np.bincount(cells.ravel(), minlength=size**2).reshape(size, size)
+            predicted = tables.predictions(name).predicted[rows]
+            counts = confusion_matrix(tables.labels, predicted, size)
             plot_confusion(axes, 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True)))
             axes.set_xticks(range(size), classes, rotation=45, ha="right")
             axes.set_yticks(range(size), classes)
