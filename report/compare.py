@@ -5,20 +5,20 @@ from collections.abc import Collection
 import pandas as pd
 
 from metrics import MIN_PAIRS, equivalence_p, holm, paired_difference, verdict
-from report.study import TEST, Finished, Question, Study
+from report.study import TEST, Question, Study
 from report.tables import Tables
 
 BETWEEN_ARMS = {"helps": "better", "harms": "worse"}  # words for all but the primary question
 
 
-def plan(tables: Tables, study: Study, question: Question | Finished) -> pd.DataFrame:
+def plan(tables: Tables, study: Study, question: Question) -> pd.DataFrame:
     """The question's cells and comparisons, one a row: columns as `report.study.PLAN`."""
-    if isinstance(question, Question):
+    if question.arms:
         return study.plan(question)
     return tables.finished[tables.finished["question"] == question.id]
 
 
-def accuracies(tables: Tables, study: Study, question: Question | Finished) -> pd.DataFrame:
+def accuracies(tables: Tables, study: Study, question: Question) -> pd.DataFrame:
     """Mean, sd (NaN for one) and number n of runs of each arm at each label budget.
 
     Of an open question only the seeds count that all of its arms have at a label budget, so that
@@ -34,8 +34,7 @@ def accuracies(tables: Tables, study: Study, question: Question | Finished) -> p
             shared[cell.label_fraction] = others & scores.keys()
     table = []
     for arm, budget, scores in found:
-        is_open = isinstance(question, Question)
-        seeds = (is_open and shared[budget]) or scores.keys()
+        seeds = (question.arms and shared[budget]) or scores.keys()
         values = pd.Series([scores[seed] for seed in seeds])
         table.append((arm, budget, values.mean(), values.std(), len(values)))
     return pd.DataFrame(table, columns=["arm", "label_fraction", "mean", "sd", "n"])
@@ -72,7 +71,7 @@ def paired(
     )
 
 
-def compare(tables: Tables, study: Study, question: Question | Finished) -> pd.DataFrame:
+def compare(tables: Tables, study: Study, question: Question) -> pd.DataFrame:
     """The question's comparisons that have a pair, one a row.
 
     A comparison is tested once all of its planned pairs are there, and six at least: so nobody can

@@ -13,6 +13,7 @@ from harness.errors import UserError
 from harness.files import shown
 from metrics import calibration, confusion_matrix, holm, paired_difference
 from recipes import ClassifierRecipe
+from report.compare import paired
 from report.tables import Tables
 
 Seeds = Sequence[int]
@@ -147,16 +148,17 @@ def costs(tables: Tables) -> pd.DataFrame:
     return tables.analysis("costs", "scratch", "fine_tuning", "longer", "pretraining")
 
 
-def classical(tables: Tables, pairs: dict[float, pd.DataFrame]) -> pd.DataFrame:
-    """Baselines without a network beside both arms, on the seeds that all have.
-
-    Args:
-        pairs: by label budget, the primary comparison's pairs: arm and control by seed.
+def classical(tables: Tables, primary: pd.DataFrame) -> pd.DataFrame:
+    """Baselines without a network beside both arms of the primary question, on shared seeds.
 
     Returns:
         difference, low, high, pairs: the pretrained arm minus the baseline; over, over_low,
         over_high: the baseline minus scratch.
     """
+    pairs = {
+        row.label_fraction: paired(tables, row.name, row.control_name, row.seeds)
+        for row in primary.itertuples()
+    }
     rows = []
     for (budget, name), own in tables.classical.groupby(["label_fraction", "name"]):
         values = own.set_index("seed")["test_accuracy"]

@@ -14,7 +14,7 @@ from report.compare import accuracies, compare, paired
 from report.markdown import budget, cell, listed, p, percent, render, table
 from report.measured import read_measured
 from report.speed import benchmark_page
-from report.study import Finished, Question, Study, read_study, split, study_file
+from report.study import Question, Study, read_study, split, study_file
 from report.tables import Tables
 
 WIDTH = 0.25  # of the study's networks, as a multiple of AlexNet's
@@ -34,7 +34,6 @@ AUXILIARY = (
 PICTURES = {"factorial": "![Test accuracy by objective, with and without skips](img/factorial.png)"}
 
 EPOCHS = ["control_epochs", "arm_epochs"]
-Beside = dict[str, pd.DataFrame]  # what it costs, and baselines without a network
 Compared = dict[str, pd.DataFrame]  # by question, as `report.compare.compare` gives them
 
 
@@ -53,12 +52,10 @@ def page_texts(results_dir: str | Path) -> dict[Path, str]:
         study = read_study(study_file(tables.dataset))
         compared = {q.id: compare(tables, study, q) for q in (*study.questions, *study.finished)}
         answered = is_answered(study, compared)
-        beside = measured_beside(tables, compared) if answered else {}
-        texts[folder / "README.md"] = (
-            readme(tables, study, compared, beside) if answered else own_page(tables)
-        )
+        first = readme(tables, study, compared) if answered else own_page(tables)
+        texts[folder / "README.md"] = first
         if any(map(len, compared.values())):
-            texts[folder / "STUDY.md"] = study_page(tables, study, compared, beside)
+            texts[folder / "STUDY.md"] = study_page(tables, study, compared, answered)
     if measured:
         texts[folder / "BENCHMARK.md"] = benchmark_page(measured, "img")
     return texts
@@ -113,7 +110,7 @@ def titled(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
 # ------------------------------------------------------------------ README
 
 
-def readme(tables: Tables, study: Study, compared: Compared, beside: Beside) -> str:
+def readme(tables: Tables, study: Study, compared: Compared) -> str:
     """The first page, of the answered study."""
     primary, plain = compared["primary"], compared["plain"]
     one_percent = [
@@ -132,10 +129,10 @@ def readme(tables: Tables, study: Study, compared: Compared, beside: Beside) -> 
         main=printed.main_table(primary, plain),
         recipe=sentences.same_recipe_note(*one_percent),
         controls=[
-            sentences.longer_scratch(chosen(compared, *COMPUTE), beside["costs"]),
+            sentences.longer_scratch(chosen(compared, *COMPUTE), numbers.costs(tables)),
             sentences.searched(chosen(compared, *SEARCHED)),
             sentences.auxiliary(*auxiliary),
-            sentences.without_network(beside["best"]),
+            sentences.without_network(numbers.classical(tables, primary)),
         ],
         width=WIDTH,
         seeds=primary["pairs"].iloc[0],
@@ -210,31 +207,18 @@ def both_names(row: pd.Series) -> dict[str, str]:
     return {"from scratch": row["control_name"], "pretrained": row["name"]}
 
 
-def measured_beside(tables: Tables, compared: Compared) -> Beside:
-    """What it costs, and the baselines without a network, the best at each label budget too."""
-    pairs = {
-        row.label_fraction: paired(tables, row.name, row.control_name, row.seeds)
-        for row in compared["primary"].itertuples()
-    }
-    classical = numbers.classical(tables, pairs)
-    highest = classical.groupby("label_fraction")["mean"].idxmax() if len(classical) else []
-    costs = numbers.costs(tables)
-    return {"costs": costs, "classical": classical, "best": classical.loc[highest]}
-
-
 # ------------------------------------------------------------------ STUDY.md
 
 
-def study_page(tables: Tables, study: Study, compared: Compared, beside: Beside) -> str:
+def study_page(tables: Tables, study: Study, compared: Compared, answered: bool) -> str:
     """The whole study; without an answer, what there is of its questions."""
     values = {"primary": None, "margin": 100 * MARGIN, "significance": SIGNIFICANCE}
     values |= {"fewest": MIN_PAIRS, "images": f"{len(tables.labels):,} test images."}
-    if beside:
-        values |= primary_values(tables, study, compared) | class_values(
-            tables, compared["primary"]
-        )
-        values |= beside_values(tables, compared, beside) | {"recipes": recipe_table(study)}
-    shown_first = {"primary"} if values["primary"] else set()
+    if answered:
+        values |= primary_values(tables, study, compared)
+        values |= class_values(tables, compared["primary"])
+        values |= beside_values(tables, compared) | {"recipes": recipe_table(study)}
+    shown_first = {"primary"} if answered else set()
     sections = [
         section(tables, study, question, compared[question.id])
         for question in (*study.questions, *study.finished)
@@ -245,15 +229,14 @@ def study_page(tables: Tables, study: Study, compared: Compared, beside: Beside)
     )
 
 
-def section(tables: Tables, study: Study, question: Question | Finished, rows: pd.DataFrame) -> str:
+def section(tables: Tables, study: Study, question: Question, rows: pd.DataFrame) -> str:
     """A question: accuracies, comparisons, what they decide; nothing where it has no runs."""
     found = accuracies(tables, study, question)
-    own = getattr(question, "arms", found["arm"])
-    if rows.empty and not found["arm"].isin(own).any():
+    if rows.empty and not found["arm"].isin(question.arms or found["arm"]).any():
         return ""
     found, rows = titled(study, found), titled(study, rows)
     parts = [f"### {question.sentence}"]
-    parts += [f"Planned: {question.planned}."] if getattr(question, "planned", "") else []
+    parts += [f"Planned: {question.planned}."] if question.planned else []
     parts += [question.note, printed.accuracy_table(found)]
     if len(tables.analysis(question.id, "few")):
         parts.append(search_choices(tables, question))
@@ -263,7 +246,7 @@ def section(tables: Tables, study: Study, question: Question | Finished, rows: p
     return "\n\n".join(filter(None, [*parts, PICTURES.get(question.id)]))
 
 
-def search_choices(tables: Tables, question: Finished) -> str:
+def search_choices(tables: Tables, question: Question) -> str:
     """The best trial at each label budget, and what as few validation images as labels choose."""
     rows = tables.finished[tables.finished["question"] == question.id]
     lines, few = [], tables.analysis(question.id, "few", "labels")
@@ -351,18 +334,19 @@ def recipe_table(study: Study) -> str:
     return table(pd.DataFrame(rows, columns=columns))
 
 
-def beside_values(tables: Tables, compared: Compared, beside: Beside) -> dict[str, object]:
+def beside_values(tables: Tables, compared: Compared) -> dict[str, object]:
     """What it costs, and what was measured beside the runs."""
     results, known = tables.results, tables.results["core_seconds"].dropna()
+    classical = numbers.classical(tables, compared["primary"])
     processors = tables.analyses["machine"].dropna().unique()
     return {
-        "costs": printed.printed(cost_rows(compared, beside["costs"]), printed.COSTS),
+        "costs": printed.printed(cost_rows(compared, numbers.costs(tables)), printed.COSTS),
         "runs": f"{len(known):,}",
         "hours": f"{known.sum() / 3600:.1f}",
         "elsewhere": f"{len(results) - len(known):,}",
         "processor": listed(map(cell, processors)),
-        "classical": printed.printed(beside["classical"], printed.CLASSICAL),
-        "best_classical": sentences.without_network(beside["best"]),
+        "classical": printed.printed(classical, printed.CLASSICAL),
+        "best_classical": sentences.without_network(classical),
         "probes": printed.probe_table(numbers.probes(tables)) if len(tables.probes) else "",
     }
 

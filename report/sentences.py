@@ -141,14 +141,15 @@ def auxiliary(rows: pd.DataFrame, pretrained: pd.DataFrame) -> str:
     )
 
 
-def without_network(best: pd.DataFrame) -> str:
+def without_network(classical: pd.DataFrame) -> str:
     """The best baseline without a network: where its mean is above scratch's.
 
     Args:
-        best: rows of `report.numbers.classical`, one a label budget.
+        classical: as `report.numbers.classical` gives them.
     """
-    if best.empty:
+    if classical.empty:
         return ""
+    best = classical.loc[classical.groupby("label_fraction")["mean"].idxmax()]
     above = best[(best["over"] > 0) & (best["pairs"] >= MIN_PAIRS)]
     names = listed(map(cell, best["name"].unique()), "or")
     text = f"The best baseline without a network, {names}, is "

@@ -41,6 +41,8 @@ class Arm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Question(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Arms that answer one question together.
 
+    One that is closed has none of them: its arms and runs are rows of results/finished.csv.
+
     Args:
         compare: families of comparisons `<arm> minus <control>`; each family is corrected alone.
         planned: what was known when the question was asked.
@@ -50,21 +52,13 @@ class Question(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     id: str
     sentence: str
-    arms: list[str]
-    budgets: list[float]
-    seeds: list[int]
+    arms: list[str] = []
+    budgets: list[float] = []
+    seeds: list[int] = []
     compare: list[list[str]] = []
     planned: str = ""
     note: str = ""
     screen: list[str] = []
-
-
-class Finished(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A question that is closed: its arms and runs are rows of results/finished.csv."""
-
-    id: str
-    sentence: str
-    note: str = ""
 
 
 class Study(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,7 +73,7 @@ class Study(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     arms: dict[str, Arm]
     budgets: dict[str, dict[float, Options]]
     questions: list[Question]
-    finished: list[Finished] = []
+    finished: list[Question] = []
 
     def __post_init__(self) -> None:
         ids = [question.id for question in (*self.questions, *self.finished)]
@@ -89,6 +83,8 @@ class Study(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             self._refuse_unknown(question)
 
     def _refuse_unknown(self, question: Question) -> None:
+        if not (question.arms and question.budgets and question.seeds):
+            raise ValueError(f"question '{question.id}' lacks arms, budgets or seeds")
         pairs = [pair for family in question.compare for pair in family]
         if unknown := set(question.screen) - set(pairs):
             raise ValueError(f"question '{question.id}' does not compare '{unknown.pop()}'")

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from report.collect import collect
 from report.compare import accuracies, compare
-from report.study import Finished, Question, read_study
+from report.study import Question, read_study
 from report.tables import Tables
 
 STUDY = read_study(Path(__file__).parents[1] / "study.toml")
@@ -98,7 +98,7 @@ def test_a_closed_question_is_rows_of_a_table(tmp_path):
     row |= {"control_name": "baseline", "measure": "test_accuracy"}
     cell = row | {"family": None, "control": "", "control_name": "", "seeds": "0 1"}
     pd.DataFrame([row, cell]).to_csv(found.folder / "finished.csv", index=False)
-    old = Finished(id="old", sentence="?")
+    old = Question(id="old", sentence="?")
     (judged,) = compare(Tables(found.folder), STUDY, old).itertuples()
     assert (judged.arm, judged.pairs, judged.verdict) == ("an arm", 6, "better")
     (mean,) = accuracies(Tables(found.folder), STUDY, old).itertuples()

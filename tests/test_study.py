@@ -127,6 +127,7 @@ def test_a_part_that_is_not_there_is_named(toml, tmp_path, fails, options, named
     [
         ('arms = ["pretrained"]', 'arms = ["nobody"]', "nobody"),
         ("budgets = [0.1]", "budgets = [0.5]", "0.5"),
+        ("seeds = [0]", "", "lacks"),
         ('id = "added"', 'id = "primary"', "twice"),
         ("epochs = 1 }", "epochs = 1", "tiny.toml"),
         ('title = "pretrained"', 'tittle = "pretrained"', "tittle"),
