@@ -76,8 +76,9 @@ def test_more_epochs_from_scratch_are_told_with_what_they_take():
 )
 def test_the_best_baseline_without_a_network(change, says):
     row = {"name": "HOG | SVM", "label_fraction": 0.01, "pairs": 6, "difference": 0.01}
-    row |= {"over": 0.02, "over_low": 0.01, "over_high": 0.03}
-    assert sentences.without_network(pd.DataFrame([row | change])).endswith(says)
+    row |= {"over": 0.02, "over_low": 0.01, "over_high": 0.03, "mean": 0.9}
+    worse = row | {"name": "worse", "mean": 0.8, "over": -0.08}
+    assert sentences.without_network(pd.DataFrame([worse, row | change])).endswith(says)
 
 
 @pytest.mark.parametrize(
