@@ -196,7 +196,7 @@ def beside_report(tables: Tables, rows: pd.DataFrame) -> dict[str, str] | None:
         return None
     row = rows.iloc[0]
     return {
-        "pairs": printed.pairs(row["pairs"], row["planned"], 0),
+        "pairs": row["pairs"],
         "told": sentences.class_accuracy(row),
         "report": printed.report_table(tables, both_names(row), row["seeds"]),
     }
