@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 import pandas as pd
 
+from metrics import MIN_PAIRS
 from report import numbers
 from report.markdown import budget, cell, ends, mean_sd, p, percent, points, signed, table
 from report.sentences import standing
@@ -168,7 +169,10 @@ def main_table(primary: pd.DataFrame, plain: pd.DataFrame) -> str:
 
 
 def report_table(tables: Tables, both: dict[str, str], seeds: tuple[int, ...]) -> str:
-    """The original report's figures beside ours, and whether one more run of ours could be it."""
+    """The original report's figures beside ours, and whether one more run of ours could be it.
+
+    The latter is not said of a few runs: the interval of two can reach beyond 1.
+    """
     rows = []
     for arm, name in both.items():
         own = numbers.class_scores(tables, name, seeds)["Accuracy"].unstack()
@@ -176,7 +180,7 @@ def report_table(tables: Tables, both: dict[str, str], seeds: tuple[int, ...]) -
         for (figure, values), there in zip(figures.items(), ORIGINAL[arm], strict=True):
             row = {"AlexNet": arm, "Accuracy of": figure, "Original report": f"{there:.4g}"}
             row["Here"] = mean_sd(values.mean(), values.std(), 4, 1)
-            if len(values) > 1:
+            if len(values) >= MIN_PAIRS:
                 low, high = numbers.prediction_interval(values)
                 row["95 % of single runs"] = f"{low:.4f} to {high:.4f}"
                 row["Within"] = "yes" if low <= there <= high else "no"
