@@ -199,8 +199,8 @@ def oriented_gradients(images: Tensor) -> Tensor:
     # With a histogram's numbers side by side, all of it is more than twice as fast on a CPU; so is
     # a mask in place of a division's remainder, which is the same for 8.
     votes = images.new_zeros(len(images), SIZE, SIZE, ORIENTATIONS).movedim(3, 1)
-    votes.scatter_(1, lower & ORIENTATIONS - 1, size * (1 - part))
-    votes.scatter_(1, lower + 1 & ORIENTATIONS - 1, size * part)
+    votes.scatter_(1, lower & (ORIENTATIONS - 1), size * (1 - part))
+    votes.scatter_(1, (lower + 1) & (ORIENTATIONS - 1), size * part)
     # A convolution: several times as fast on a CPU as average pooling.
     box = images.new_full((ORIENTATIONS, 1, AROUND, AROUND), 1 / AROUND**2)
     around = F.conv2d(votes, box, padding=AROUND // 2, groups=ORIENTATIONS)

@@ -100,7 +100,7 @@ def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) ->
     return np.bincount(cells.ravel(), minlength=classes**2).reshape(classes, classes)
 
 
-def class_scores(confusion: np.ndarray) -> dict[str, np.ndarray]:
+def per_class(confusion: np.ndarray) -> dict[str, np.ndarray]:
     """Each class's `accuracy`, `precision`, `recall` and `f1_score`; NaN is undefined.
 
     Undefined is the precision of a class that was never predicted, while its F1 score is 0 if
@@ -131,7 +131,7 @@ def classification_report(
     if not np.isin([labels, predicted], range(len(classes))).all():
         raise ValueError(f"a label or prediction is no index of {len(classes)} classes")
     confusion = confusion_matrix(labels, predicted, len(classes))
-    scores = class_scores(confusion)
+    scores = per_class(confusion)
     means = {name: float(np.nanmean(values)) for name, values in scores.items()}
     defined = [[None if np.isnan(x) else x for x in values.tolist()] for values in scores.values()]
     return TestScores(

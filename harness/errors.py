@@ -63,8 +63,8 @@ def share_cores() -> None:
 
     OpenMP's threads wait by counting. GNU's count to 300,000 by default, which on cores that other
     programs use too keeps them from the very thread that they wait for: training took twenty times
-    as long. GNU takes 1,000 where it knows of more threads than cores; 3,000
-    were enough on a machine of one's own.
+    as long. GNU takes 1,000 where it knows of more threads than cores; 3,000 were enough on a
+    machine of one's own.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "3000")

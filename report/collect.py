@@ -55,7 +55,7 @@ def collect(runs_dir: str | Path, results_dir: str | Path) -> int:
     results["arm"] = arms_of(results)
     results = results.reindex(columns=list(dict.fromkeys([*results, *COLUMNS[RESULTS]])))
     history = merge(read_table(results_dir / HISTORY), pd.concat(histories))
-    history = history[["name", "seed", *history.columns.drop(KEYS[RESULTS])]]
+    history = history[[*KEYS[RESULTS], *history.columns.drop(KEYS[RESULTS])]]
     keep_labels(results_dir / LABELS, rows[0]["dataset"], predicted)
     for name, by_seed in predicted.items():
         write_predictions(results_dir / "predictions" / f"{name}.npz", name, by_seed)

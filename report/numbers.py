@@ -8,10 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-import metrics
 from harness.errors import UserError
 from harness.files import shown
-from metrics import calibration, confusion_matrix, holm, paired_difference
+from metrics import calibration, confusion_matrix, holm, paired_difference, per_class
 from recipes import ClassifierRecipe
 from report.compare import paired
 from report.tables import Tables
@@ -76,7 +75,7 @@ def class_scores(tables: Tables, name: str, seeds: Seeds) -> pd.DataFrame:
     classes = pd.Index(tables.classes, name="class")
     predicted = tables.predictions(name).predicted[rows_of(tables, name, seeds)]
     counts = [confusion_matrix(tables.labels, own, len(classes)) for own in predicted]
-    frames = [pd.DataFrame(metrics.class_scores(each), classes) for each in counts]
+    frames = [pd.DataFrame(per_class(each), classes) for each in counts]
     found = pd.concat(frames, keys=seeds, names=["seed"])
     return found.rename(columns=str.capitalize)
 

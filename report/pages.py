@@ -52,10 +52,12 @@ def page_texts(results_dir: str | Path) -> dict[Path, str]:
         study = read_study(study_file(tables.dataset))
         compared = {q.id: compare(tables, study, q) for q in (*study.questions, *study.finished)}
         answered = is_answered(study, compared)
-        first = readme(tables, study, compared) if answered else own_page(tables)
-        texts[folder / "README.md"] = first
+        classical = numbers.classical(tables, compared["primary"])
+        texts[folder / "README.md"] = (
+            readme(tables, study, compared, classical) if answered else own_page(tables)
+        )
         if any(map(len, compared.values())):
-            texts[folder / "STUDY.md"] = study_page(tables, study, compared, answered)
+            texts[folder / "STUDY.md"] = study_page(tables, study, compared, classical, answered)
     if measured:
         texts[folder / "BENCHMARK.md"] = benchmark_page(measured, "img")
     return texts
@@ -110,7 +112,7 @@ def titled(study: Study, rows: pd.DataFrame) -> pd.DataFrame:
 # ------------------------------------------------------------------ README
 
 
-def readme(tables: Tables, study: Study, compared: Compared) -> str:
+def readme(tables: Tables, study: Study, compared: Compared, classical: pd.DataFrame) -> str:
     """The first page, of the answered study."""
     primary, plain = compared["primary"], compared["plain"]
     one_percent = [
@@ -132,7 +134,7 @@ def readme(tables: Tables, study: Study, compared: Compared) -> str:
             sentences.longer_scratch(chosen(compared, *COMPUTE), numbers.costs(tables)),
             sentences.searched(chosen(compared, *SEARCHED)),
             sentences.auxiliary(*auxiliary),
-            sentences.without_network(numbers.classical(tables, primary)),
+            sentences.without_network(classical),
         ],
         width=WIDTH,
         seeds=primary["pairs"].iloc[0],
@@ -210,14 +212,16 @@ def both_names(row: pd.Series) -> dict[str, str]:
 # ------------------------------------------------------------------ STUDY.md
 
 
-def study_page(tables: Tables, study: Study, compared: Compared, answered: bool) -> str:
+def study_page(
+    tables: Tables, study: Study, compared: Compared, classical: pd.DataFrame, answered: bool
+) -> str:
     """The whole study; without an answer, what there is of its questions."""
     values = {"primary": None, "margin": 100 * MARGIN, "significance": SIGNIFICANCE}
     values |= {"fewest": MIN_PAIRS, "images": f"{len(tables.labels):,} test images."}
     if answered:
         values |= primary_values(tables, study, compared)
         values |= class_values(tables, compared["primary"])
-        values |= beside_values(tables, compared) | {"recipes": recipe_table(study)}
+        values |= beside_values(tables, compared, classical) | {"recipes": recipe_table(study)}
     shown_first = {"primary"} if answered else set()
     sections = [
         section(tables, study, question, compared[question.id])
@@ -334,10 +338,9 @@ def recipe_table(study: Study) -> str:
     return table(pd.DataFrame(rows, columns=columns))
 
 
-def beside_values(tables: Tables, compared: Compared) -> dict[str, object]:
+def beside_values(tables: Tables, compared: Compared, classical: pd.DataFrame) -> dict[str, object]:
     """What it costs, and what was measured beside the runs."""
     results, known = tables.results, tables.results["core_seconds"].dropna()
-    classical = numbers.classical(tables, compared["primary"])
     processors = tables.analyses["machine"].dropna().unique()
     return {
         "costs": printed.printed(cost_rows(compared, numbers.costs(tables)), printed.COSTS),
