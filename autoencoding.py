@@ -67,7 +67,7 @@ def reconstruction_batch(
     mean, std = patch_statistics(images)
     wanted = (images - mean) / std
     if recipe.target == "gradients":
-        wanted = torch.cat([wanted, GRADIENTS * oriented_gradients(images)], dim=1)
+        wanted = torch.cat([wanted, oriented_gradients(images).mul_(GRADIENTS)], dim=1)
     return seen, wanted, counted
 
 
