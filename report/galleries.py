@@ -8,7 +8,6 @@ from matplotlib.axes import Axes
 
 from harness.errors import UserError
 from harness.files import read_arrays, shown
-from report.numbers import rows_of
 from report.plots import FULL, PURPLE, Shown, default_runs, original_runs, picture
 from report.study import Study
 from report.tables import Tables
@@ -57,11 +56,10 @@ def predictions(tables: Tables, name: str, seed: int) -> tuple[np.ndarray, np.nd
 
     Calibrated ones, where the run was calibrated.
     """
-    found, (row,) = tables.predictions(name), rows_of(tables, name, [seed])
-    if found.probability is None:
-        return found.predicted[row], None
-    calibrated, plain = found.calibrated[row], found.probability[row]
-    return found.predicted[row], np.where(np.isnan(calibrated), plain, calibrated)
+    _, (predicted,), probability, calibrated = tables.predictions(name, [seed])
+    if probability is None:
+        return predicted, None
+    return predicted, np.where(np.isnan(calibrated), probability, calibrated)[0]
 
 
 def draw_examples(tables: Tables, path: Path, runs: Shown, images: np.ndarray) -> None:

@@ -8,8 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from harness.errors import UserError
-from harness.files import shown
 from metrics import calibration, confusion_matrix, holm, paired_difference, per_class
 from recipes import ClassifierRecipe
 from report.compare import paired
@@ -45,25 +43,9 @@ def means_of(tables: Tables, rows: pd.DataFrame, columns: list[str]) -> dict[str
 # ------------------------------------------------------------------ predictions
 
 
-def rows_of(tables: Tables, name: str, seeds: Seeds) -> list[int]:
-    """Where these seeds lie in the predictions of a name.
-
-    Raises:
-        UserError: one is not there, or they are of other test images.
-    """
-    found = tables.predictions(name)
-    where = {seed: row for row, seed in enumerate(found.seed.tolist())}
-    if not where.keys() >= set(seeds) or found.predicted.shape != (len(where), len(tables.labels)):
-        raise UserError(
-            f"'{shown(tables.folder / 'predictions' / name)}.npz' does not hold what results.csv "
-            "says that was predicted: restore it"
-        )
-    return [where[seed] for seed in seeds]
-
-
 def correct(tables: Tables, name: str, seeds: Seeds) -> np.ndarray:
     """Whether each test image was classified right, bool (seeds, images)."""
-    return tables.predictions(name).predicted[rows_of(tables, name, seeds)] == tables.labels
+    return tables.predictions(name, seeds).predicted == tables.labels
 
 
 def class_scores(tables: Tables, name: str, seeds: Seeds) -> pd.DataFrame:
@@ -73,7 +55,7 @@ def class_scores(tables: Tables, name: str, seeds: Seeds) -> pd.DataFrame:
     NaN is undefined: no such image or, for the precision, never predicted.
     """
     classes = pd.Index(tables.classes, name="class")
-    predicted = tables.predictions(name).predicted[rows_of(tables, name, seeds)]
+    predicted = tables.predictions(name, seeds).predicted
     counts = [confusion_matrix(tables.labels, own, len(classes)) for own in predicted]
     frames = [pd.DataFrame(per_class(each), classes) for each in counts]
     found = pd.concat(frames, keys=seeds, names=["seed"])
@@ -106,7 +88,7 @@ def class_differences(tables: Tables, control: str, arm: str, seeds: Seeds) -> p
 
 def reliability(tables: Tables, name: str, seeds: Seeds, kind: str = "calibrated") -> pd.DataFrame:
     """All seeds' predictions in 15 bins of `kind` of probability: confidence, accuracy, count."""
-    probability = getattr(tables.predictions(name), kind)[rows_of(tables, name, seeds)]
+    probability = getattr(tables.predictions(name, seeds), kind)
     bins = calibration(probability.ravel(), correct(tables, name, seeds).ravel())
     columns = {"confidence": bins.confidence, "accuracy": bins.accuracy, "count": bins.count}
     return pd.DataFrame(columns, dtype=float)

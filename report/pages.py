@@ -321,7 +321,7 @@ def calibrated(tables: Tables, both: dict[str, str], seeds: tuple[int, ...]) -> 
         for arm, name in both.items()
     }
     name = both["from scratch"]
-    probability = tables.predictions(name).probability[numbers.rows_of(tables, name, seeds)]
+    probability = tables.predictions(name, seeds).probability
     surplus = probability.mean() - numbers.correct(tables, name, seeds).mean()
     bins = numbers.reliability(tables, name, seeds)
     return [sentences.calibrated(errors, surplus), sentences.reliable(bins)]

@@ -297,8 +297,7 @@ def draw_confusion(tables: Tables, path: Path, runs: Shown) -> None:
     classes, size = list(map(shown, tables.classes)), len(tables.classes)
     with picture(path, 5.1, columns=2, sharey=True) as (row,):
         for axes, name, look in zip(row, runs.names, runs.looks, strict=True):
-            rows = numbers.rows_of(tables, name, runs.seeds)
-            predicted = tables.predictions(name).predicted[rows]
+            predicted = tables.predictions(name, runs.seeds).predicted
             counts = confusion_matrix(tables.labels, predicted, size)
             plot_confusion(axes, 100 * counts / np.maximum(1, counts.sum(axis=1, keepdims=True)))
             axes.set_xticks(range(size), classes, rotation=45, ha="right")
@@ -328,8 +327,8 @@ def draw_reliability(tables: Tables, path: Path, runs: Shown) -> None:
     Drawn where both arms' probabilities are kept and calibrated. Bins of few images are left out.
     """
     for name in runs.names:
-        found = tables.predictions(name).calibrated
-        if found is None or np.isnan(found[numbers.rows_of(tables, name, runs.seeds)]).any():
+        found = tables.predictions(name, runs.seeds).calibrated
+        if found is None or np.isnan(found).any():
             return
     titles = {"probability": "as the network gives them", "calibrated": "after the temperature"}
     with picture(path, 4.0, columns=2, sharex=True, sharey=True) as (row,):

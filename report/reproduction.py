@@ -41,9 +41,8 @@ def differences(published, anew, names: tuple[str, ...]) -> list[str]:
 
 def equal_predictions(published: Tables, anew: Tables, run) -> float:
     """The share of the test images that both runs take for the same class."""
-    both = [tables.predictions(run.name) for tables in (published, anew)]
-    rows = [found.predicted[found.seed.tolist().index(run.seed)] for found in both]
-    return float(np.mean(rows[0] == rows[1]))
+    both = [tables.predictions(run.name, [run.seed]).predicted for tables in (published, anew)]
+    return float(np.mean(both[0] == both[1]))
 
 
 def told(published: Tables, anew: Tables, run, again) -> list[str]:

@@ -1,6 +1,6 @@
 """The published results as tables: read once, checked for their columns, never written here."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -126,13 +126,23 @@ class Tables:
         found = self._by_name.get(name, [])
         return found if seeds is None else [row for row in found if row.seed in seeds]
 
-    def predictions(self, name: str) -> Predictions:
-        """What the runs of one name predict, a row a seed.
+    def predictions(self, name: str, seeds: Sequence[int]) -> Predictions:
+        """What the runs of one name predict, a row a seed, in the order of these seeds.
 
         Raises:
-            UserError: the file is missing or damaged.
+            UserError: the file is missing or damaged, lacks a seed, or is of other test images.
         """
-        return _predictions(self.folder / "predictions" / f"{name}.npz")
+        path = self.folder / "predictions" / f"{name}.npz"
+        found = _predictions(path)
+        where = {seed: row for row, seed in enumerate(found.seed.tolist())}
+        whole = found.predicted.shape == (len(where), len(self.labels))
+        if not (whole and where.keys() >= set(seeds)):
+            raise UserError(
+                f"'{shown(path)}' does not hold what results.csv says that was predicted: "
+                "restore it"
+            )
+        rows = [where[seed] for seed in seeds]
+        return Predictions(*(array if array is None else array[rows] for array in found))
 
 
 @cache

@@ -51,12 +51,12 @@ def test_a_row_a_run_and_a_column_a_fact(runs):
 
 def test_predictions_are_kept_by_seed_and_give_the_accuracy_again(runs):
     tables = collected(runs)
-    found = tables.predictions("baseline")
+    found = tables.predictions("baseline", [0, 1])
     assert found.seed.tolist() == [0, 1]
     assert found.predicted.dtype == np.uint8
     right = (found.predicted == tables.labels).mean(axis=1)
     assert right.tolist() == [run.test_accuracy for run in tables.runs("baseline")]
-    assert np.isnan(tables.predictions("pretrained").calibrated).all()  # it has no temperature
+    assert np.isnan(tables.predictions("pretrained", [1]).calibrated).all()  # it has no temperature
 
 
 def test_collecting_again_changes_nothing_and_adds_what_is_new(runs):
@@ -68,7 +68,7 @@ def test_collecting_again_changes_nothing_and_adds_what_is_new(runs):
     write_run(runs, scratch(0), first_images_wrong(40), temperature=2)  # made again
     after = collected(runs)
     assert [run.test_accuracy for run in after.runs("baseline")] == [0.8, 0.895, 0.975]
-    assert after.predictions("baseline").seed.tolist() == [0, 1, 2]
+    assert after.predictions("baseline", [2, 0, 1]).seed.tolist() == [2, 0, 1]
 
 
 def test_only_finished_runs_are_taken_and_others_named(runs, capsys):
