@@ -71,6 +71,13 @@ def paired(
     )
 
 
+def difference(control: pd.Series, arm: pd.Series) -> pd.Series:
+    """Difference, low, high (NaN for one pair), p and pairs of two scores with one index."""
+    found = paired_difference(control, arm)
+    values = {"difference": found.mean, "low": found.low, "high": found.high, "p": found.p}
+    return pd.Series(values | {"pairs": found.n}, dtype=float)
+
+
 def compare(tables: Tables, study: Study, question: Question) -> pd.DataFrame:
     """The question's comparisons that have a pair, one a row.
 
@@ -95,7 +102,6 @@ def _judge(tables: Tables, family: pd.DataFrame, question: str) -> pd.DataFrame:
     table = pd.DataFrame(found)
     if not found:
         return table
-    table[["low", "high"]] = table[["low", "high"]].astype(float)  # NaN for one pair
     tested = table["tested"]
     missing = [1.0] * max(0, size - tested.sum())
     for raw in ("p", "equivalence_p"):
@@ -114,7 +120,6 @@ def _judge(tables: Tables, family: pd.DataFrame, question: str) -> pd.DataFrame:
 
 
 def _row(tables: Tables, row, pairs: pd.DataFrame) -> dict[str, object]:
-    difference = paired_difference(pairs["control"], pairs["arm"])
     arm, control = (tables.runs(name)[0] for name in (row.name, row.control_name))
     return {
         "question": row.question,
@@ -127,16 +132,13 @@ def _row(tables: Tables, row, pairs: pd.DataFrame) -> dict[str, object]:
         "control_name": row.control_name,
         "arm_epochs": arm.epochs,
         "control_epochs": control.epochs,
+        **difference(pairs["control"], pairs["arm"]),
         "pairs": len(pairs),
         "seeds": tuple(pairs.index),
         "arm_mean": pairs["arm"].mean(),
         "arm_sd": pairs["arm"].std(),
         "control_mean": pairs["control"].mean(),
         "control_sd": pairs["control"].std(),
-        "difference": difference.mean,
-        "low": difference.low,
-        "high": difference.high,
-        "p": difference.p,
         "equivalence_p": equivalence_p(pairs["arm"] - pairs["control"]),
         "two_machines": int(pairs["two_machines"].sum()),
     }

@@ -8,19 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from metrics import calibration, confusion_matrix, holm, paired_difference, per_class
+from metrics import calibration, confusion_matrix, holm, per_class
 from recipes import ClassifierRecipe
-from report.compare import paired
+from report.compare import difference, paired
 from report.tables import Tables
 
 Seeds = Sequence[int]
-
-
-def difference(control: pd.Series, arm: pd.Series) -> pd.Series:
-    """Difference, low, high (NaN for one pair), p and pairs of two scores with one index."""
-    found = paired_difference(control, arm)
-    values = {"difference": found.mean, "low": found.low, "high": found.high, "p": found.p}
-    return pd.Series(values | {"pairs": found.n}, dtype=float)
 
 
 def mean_of(tables: Tables, name: str, seeds: Seeds, column: str) -> float:
@@ -105,19 +98,26 @@ def prediction_interval(values: pd.Series) -> tuple[float, float]:
 # ------------------------------------------------------------------ learning
 
 
-def valid_history(tables: Tables, name: str, seeds: Seeds) -> pd.DataFrame:
-    """Validation accuracy, a row an epoch that all seeds have and a column a seed."""
-    rows = tables.history[tables.history["name"] == name]
-    found = rows.pivot(index="epoch", columns="seed", values="valid_accuracy")
-    return found.reindex(columns=list(seeds)).dropna()
+def curves(tables: Tables, name: str, column: str, seeds: Seeds) -> pd.DataFrame:
+    """A column of the history, a row a seed and a column an epoch that all have.
+
+    A train loss, a mean since the row before, becomes the mean since the last of these epochs.
+    """
+    rows = tables.history[(tables.history["name"] == name) & tables.history["seed"].isin(seeds)]
+    if column != "train_loss":
+        return rows.pivot(index="seed", columns="epoch", values=column).dropna(axis=1)
+    lengths = rows.groupby("seed")["epoch"].diff().fillna(rows["epoch"])
+    sums = rows.assign(sums=(rows[column] * lengths).groupby(rows["seed"]).cumsum())
+    found = sums.pivot(index="seed", columns="epoch", values="sums").dropna(axis=1)
+    return found.diff(axis=1).fillna(found) / np.diff(found.columns, prepend=0)
 
 
 def same_epoch(tables: Tables, control: str, arm: str, seeds: Seeds) -> pd.DataFrame:
     """Validation accuracy at the same epoch, a row an epoch, p corrected for the epochs (Holm)."""
-    both = [valid_history(tables, name, seeds) for name in (control, arm)]
-    epochs = both[0].index.intersection(both[1].index)
-    found = pd.DataFrame({e: difference(*(each.loc[e] for each in both)) for e in epochs}).T
-    means = {"control_mean": both[0].mean(axis=1), "arm_mean": both[1].mean(axis=1)}
+    both = [curves(tables, name, "valid_accuracy", seeds) for name in (control, arm)]
+    epochs = both[0].columns.intersection(both[1].columns)
+    found = pd.DataFrame({e: difference(*(each[e] for each in both)) for e in epochs}).T
+    means = {"control_mean": both[0].mean(), "arm_mean": both[1].mean()}
     return found.assign(**means, corrected_p=holm(found["p"]))
 
 
@@ -168,10 +168,10 @@ def probes(tables: Tables) -> pd.DataFrame:
 
 
 def own_pairs(results: pd.DataFrame) -> pd.DataFrame:
-    """Pretrained runs beside runs from scratch with the same options: arm, control, their seeds."""
+    """Pretrained runs beside runs from scratch with the same options: control_name, name, seeds."""
     options = [f for f in ClassifierRecipe.__struct_fields__ if f in results]
-    tested = results[results["test_accuracy"].notna()]
-    control, arm = (tested[tested["kind"] == kind] for kind in ("baseline", "pretrained"))
-    pairs = control.merge(arm, on=options, suffixes=("_control", "_arm"))
-    seeds = pairs.groupby(["name_control", "name_arm"], sort=False)["seed"].agg(sorted)
-    return seeds.reset_index().set_axis(["control", "arm", "seeds"], axis=1)
+    tested = results[results["test_accuracy"].notna()].assign(control_name=results["name"])
+    control = tested[tested["kind"] == "baseline"][[*options, "control_name"]]
+    arm = tested[tested["kind"] == "pretrained"][[*options, "name"]]
+    pairs = control.merge(arm, on=options).groupby(["control_name", "name"], sort=False)
+    return pairs["seed"].agg(sorted).reset_index(name="seeds")

@@ -169,26 +169,18 @@ def network_sizes(tables: Tables) -> list[str]:
 
 def original(tables: Tables, study: Study, compared: Compared) -> dict[str, object]:
     """The original experiment's tables and conclusions; without a run, the conclusions wait."""
-    question, rows = study.question("original"), compared["original"]
-    wide = {"original_wide": beside_report(tables, compared["original-wide"])}
-    if rows.empty:
-        waiting = [sentences.slightly_better(rows), sentences.trains_faster(rows, 0)]
-        return wide | {"original": None, "conclusions": waiting}
-    row = rows.iloc[0]
-    epochs = numbers.same_epoch(tables, row["control_name"], row["name"], row["seeds"])
-    return wide | {
-        "original": beside_report(tables, rows)
-        | {
-            "classes": {
-                arm: printed.class_table(numbers.class_means(tables, name, row["seeds"]))
-                for arm, name in both_names(row).items()
-            },
-            "epochs": printed.printed(epochs.reset_index(names="epoch"), printed.SAME_EPOCH),
-        },
-        "conclusions": [
-            sentences.slightly_better(rows),
-            sentences.trains_faster(epochs, len(question.seeds)),
-        ],
+    rows, planned = compared["original"], len(study.question("original").seeds)
+    own, epochs = beside_report(tables, rows), pd.DataFrame()
+    if own:
+        (row,) = rows.itertuples()
+        means = class_means(tables, row)
+        epochs = numbers.same_epoch(tables, row.control_name, row.name, row.seeds)
+        own["classes"] = {arm: printed.class_table(each) for arm, each in means.items()}
+        own["epochs"] = printed.printed(epochs.reset_index(names="epoch"), printed.SAME_EPOCH)
+    return {
+        "original": own,
+        "original_wide": beside_report(tables, compared["original-wide"]),
+        "conclusions": [sentences.slightly_better(rows), sentences.trains_faster(epochs, planned)],
     }
 
 
@@ -196,17 +188,23 @@ def beside_report(tables: Tables, rows: pd.DataFrame) -> dict[str, str] | None:
     """The original report's figures beside those of a comparison, the only row, if it is there."""
     if rows.empty:
         return None
-    row = rows.iloc[0]
+    (row,) = rows.itertuples()
     return {
-        "pairs": row["pairs"],
+        "pairs": row.pairs,
         "told": sentences.class_accuracy(row),
-        "report": printed.report_table(tables, both_names(row), row["seeds"]),
+        "report": printed.report_table(tables, both_names(row), row.seeds),
     }
 
 
-def both_names(row: pd.Series) -> dict[str, str]:
+def both_names(row: object) -> dict[str, str]:
     """The names of a comparison's runs, by arm."""
-    return {"from scratch": row["control_name"], "pretrained": row["name"]}
+    return {"from scratch": row.control_name, "pretrained": row.name}
+
+
+def class_means(tables: Tables, row: object) -> dict[str, pd.DataFrame]:
+    """The class scores of a comparison's runs, by arm."""
+    names = both_names(row)
+    return {arm: numbers.class_means(tables, name, row.seeds) for arm, name in names.items()}
 
 
 # ------------------------------------------------------------------ STUDY.md
@@ -298,19 +296,16 @@ def primary_values(tables: Tables, study: Study, compared: Compared) -> dict[str
 
 def class_values(tables: Tables, primary: pd.DataFrame) -> dict[str, object]:
     """Both arms class by class, with all labels and at each label budget; their calibration."""
-    last = primary.iloc[-1]
-    both = both_names(last)
+    *_, last = primary.itertuples()
     classes = {
         row.label_fraction: numbers.class_differences(tables, row.control_name, row.name, row.seeds)
         for row in primary.itertuples()
     }
     return {
-        "own_classes": printed.both_classes(
-            {arm: numbers.class_means(tables, name, last["seeds"]) for arm, name in both.items()}
-        ),
+        "own_classes": printed.both_classes(class_means(tables, last)),
         "classes": printed.class_by_class(classes),
         "least_of_all": p(min(holm(pd.concat(classes.values())["p"]))),
-        "calibrated": calibrated(tables, both, last["seeds"]),
+        "calibrated": calibrated(tables, both_names(last), last.seeds),
     }
 
 
@@ -385,21 +380,18 @@ def own_page(tables: Tables) -> str:
     """README.md of runs that are no whole study: their pairs, classes and curves."""
     pairs = []
     for row in numbers.own_pairs(tables.results).itertuples():
-        both = paired(tables, row.arm, row.control, row.seeds)
+        both = paired(tables, row.name, row.control_name, row.seeds)
         images = ""
         if len(both) == 1:
-            right = (numbers.correct(tables, name, row.seeds)[0] for name in (row.control, row.arm))
+            names = both_names(row).values()
+            right = (numbers.correct(tables, name, row.seeds)[0] for name in names)
             images = sentences.own_images(row.seeds[0], mcnemar(*right))
-        means = {
-            arm: numbers.class_means(tables, name, row.seeds)
-            for arm, name in (("from scratch", row.control), ("pretrained", row.arm))
-        }
         pairs.append(
             {
                 "told": sentences.own_pair(both["control"], both["arm"]),
                 "images": images,
-                "classes": printed.both_classes(means),
-                "title": f"`{row.arm}` beside `{row.control}`",
+                "classes": printed.both_classes(class_means(tables, row)),
+                "title": f"`{row.name}` beside `{row.control_name}`",
             }
         )
     return render(

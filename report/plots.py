@@ -150,21 +150,6 @@ def half_of(rows: pd.DataFrame) -> np.ndarray:
     return np.where(rows["pairs"] < FEWEST_FOR_AN_INTERVAL, 0, half)
 
 
-def curves(tables: Tables, name: str, column: str, seeds: Sequence[int]) -> pd.DataFrame:
-    """A column of the history in its axis's unit, a row a seed and a column an epoch that all have.
-
-    A train loss, a mean since the row before, becomes the mean since the last of these epochs.
-    """
-    rows = tables.history[(tables.history["name"] == name) & tables.history["seed"].isin(seeds)]
-    if column != "train_loss":
-        found = rows.pivot(index="seed", columns="epoch", values=column).dropna(axis=1)
-        return CURVES[column][2] * found
-    lengths = rows.groupby("seed")["epoch"].diff().fillna(rows["epoch"])
-    sums = rows.assign(sums=(rows[column] * lengths).groupby(rows["seed"]).cumsum())
-    found = sums.pivot(index="seed", columns="epoch", values="sums").dropna(axis=1)
-    return found.diff(axis=1).fillna(found) / np.diff(found.columns, prepend=0)
-
-
 # ------------------------------------------------------------------ all of them
 
 
@@ -202,7 +187,7 @@ def default_runs(tables: Tables, study: Study) -> Shown | None:
     """
     for pair in numbers.own_pairs(tables.results).itertuples():
         own = [seed for seed in pair.seeds if seed in study.question("primary").seeds]
-        return Shown((pair.control, pair.arm), (SCRATCH, PRETRAINED), own or pair.seeds)
+        return Shown((pair.control_name, pair.name), (SCRATCH, PRETRAINED), own or pair.seeds)
     tested = tables.results[tables.results["test_accuracy"].notna()]
     for (kind, name), rows in tested.groupby(["kind", "name"]):
         look = SCRATCH if kind == "baseline" else PRETRAINED
@@ -215,8 +200,8 @@ def default_runs(tables: Tables, study: Study) -> Shown | None:
 
 def draw_curves(tables: Tables, path: Path, runs: Shown) -> None:
     """Beside `path`, each arm's losses and accuracy against the epochs, both arms on one scale."""
-    for column, (file, axis, _) in CURVES.items():
-        found = [curves(tables, name, column, runs.seeds) for name in runs.names]
+    for column, (file, axis, scale) in CURVES.items():
+        found = [scale * numbers.curves(tables, name, column, runs.seeds) for name in runs.names]
         ends = [getattr(each.to_numpy(), end)() for each in found for end in ("min", "max")]
         room = 0.05 * (max(ends) - min(ends))
         limits = (min(ends) - room, max(ends) + room)
@@ -252,9 +237,9 @@ def plot_curves(axes: Axes, values: pd.DataFrame, look: dict) -> None:
 def draw_arms(tables: Tables, path: Path, runs: Shown) -> None:
     """Both arms in the same axes: train loss, validation loss, validation accuracy."""
     with picture(path, 3.5, columns=3) as (row,):
-        for axes, (column, (_, title, _)) in zip(row, CURVES.items(), strict=True):
+        for axes, (column, (_, title, scale)) in zip(row, CURVES.items(), strict=True):
             for name, look in zip(runs.names, runs.looks, strict=True):
-                plot_curves(axes, curves(tables, name, column, runs.seeds), look)
+                plot_curves(axes, scale * numbers.curves(tables, name, column, runs.seeds), look)
             axes.set_title(f"{title}{smoothed(tables, runs.names[0], column)}")
         thin, width = ("; thin: single seeds", 0.6) if len(runs.seeds) > 1 else ("", 0)
         row[0].plot([], color=GREY, linewidth=width, label=f"{runs.said}{thin}")
@@ -264,7 +249,9 @@ def draw_arms(tables: Tables, path: Path, runs: Shown) -> None:
 def draw_same_epoch(tables: Tables, path: Path, runs: Shown) -> None:
     """How far the pretrained network is ahead at the same epoch of training."""
     rows = numbers.same_epoch(tables, *runs.names, runs.seeds)
-    control, arm = (curves(tables, name, "valid_accuracy", runs.seeds) for name in runs.names)
+    control, arm = (
+        100 * numbers.curves(tables, name, "valid_accuracy", runs.seeds) for name in runs.names
+    )
     with picture(path, 3.6) as ((axes,),):
         axes.axhline(0, color="black", linewidth=0.8)
         for epoch in rows.index:
@@ -413,7 +400,7 @@ def draw_learning_speed(tables: Tables, path: Path, study: Study, primary: pd.Da
             rows = plain if arm == "plain" else primary
             for row in (row for row in rows.itertuples() if row.label_fraction in panel):
                 name = row.control_name if arm == "scratch" else row.name
-                values = curves(tables, name, "valid_accuracy", row.seeds)
+                values = 100 * numbers.curves(tables, name, "valid_accuracy", row.seeds)
                 mean, sd = values.mean(), values.std().fillna(0)
                 axes = panel[row.label_fraction]
                 axes.plot(mean.index, mean, **look | {"markersize": 4})

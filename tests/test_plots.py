@@ -15,7 +15,8 @@ from data import load_dataset
 from harness.files import write_arrays
 from report import galleries, plots
 from report.collect import collect
-from report.plots import curves, default_runs, draw_report, original_runs
+from report.numbers import curves
+from report.plots import default_runs, draw_report, original_runs
 from report.study import read_study
 from report.tables import Tables
 
@@ -147,7 +148,7 @@ def test_curves_take_the_epochs_that_all_seeds_have(tmp_path):
     tables = tables_of(tmp_path)
     found = curves(tables, "baseline", "valid_accuracy", [0, 1])
     assert found.columns.tolist() == [2, 4]
-    assert found.to_numpy() == pytest.approx(np.array([[20, 40], [60, 80]]))
+    assert found.to_numpy() == pytest.approx(np.array([[0.2, 0.4], [0.6, 0.8]]))
     # A train loss, here one less the accuracy, is a mean over the epochs since the row before.
     losses = curves(tables, "baseline", "train_loss", [0, 1])
     assert losses.to_numpy() == pytest.approx(np.array([[0.85, 0.65], [0.4, 0.2]]))
