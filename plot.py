@@ -10,7 +10,7 @@ from typing import Annotated
 from msgspec import Struct
 
 from harness.errors import UserError, exit_cleanly
-from harness.files import shown
+from harness.files import shown, write_atomically
 from harness.options import Parser, about, add_options, take
 from recipes import Files
 
@@ -51,7 +51,7 @@ def main(argv=None) -> None:
     args = parse_args(argv)
     pages = take(args, Pages)
     # Imported only now, so that --help and a mistyped option are answered at once.
-    from report.pages import differs, page_texts, write_page
+    from report.pages import differs, page_texts
 
     if pages.runs_dir and not pages.check:
         from report.collect import collect
@@ -68,7 +68,8 @@ def main(argv=None) -> None:
         return
     draw(pages.results, args.data_dir)
     for path, text in texts.items():
-        write_page(path, text)
+        write_atomically(path, text.encode())
+        print(f"written: {shown(path)}")
     print(f"next: read {shown(next(iter(texts)))}; or try python predict.py photo.jpg")
 
 

@@ -52,7 +52,8 @@ def collect(runs_dir: str | Path, results_dir: str | Path) -> int:
         return 0
     results = merge(read_table(results_dir / RESULTS), pd.DataFrame(rows))
     refuse_mixed(results)
-    results["arm"] = arms_of(results)
+    arms = read_study(study_file(results["dataset"].iloc[0])).names()
+    results["arm"] = [arms.get(name, "") for name in results["name"]]
     results = results.reindex(columns=list(dict.fromkeys([*results, *COLUMNS[RESULTS]])))
     history = merge(read_table(results_dir / HISTORY), pd.concat(histories))
     history = history[[*KEYS[RESULTS], *history.columns.drop(KEYS[RESULTS])]]
@@ -199,16 +200,6 @@ def refuse_mixed(results: pd.DataFrame) -> None:
         raise UserError(
             f"the runs were trained on different images ({names}): keep them in two folders of runs"
         )
-
-
-def arms_of(results: pd.DataFrame) -> pd.Series:
-    """Each run's arm in its data set's study; empty where it is of none."""
-    studies = {name: study_file(name) for name in results["dataset"].unique()}
-    names = {
-        dataset: read_study(path).names() for dataset, path in studies.items() if path.exists()
-    }
-    pairs = zip(results["dataset"], results["name"], strict=True)
-    return pd.Series([names.get(data, {}).get(name, "") for data, name in pairs], results.index)
 
 
 def write_predictions(path: Path, name: str, by_seed: dict[int, dict[str, np.ndarray]]) -> None:

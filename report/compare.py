@@ -12,7 +12,7 @@ BETWEEN_ARMS = {"helps": "better", "harms": "worse"}  # words for all but the pr
 
 
 def plan(tables: Tables, study: Study, question: Question) -> pd.DataFrame:
-    """The question's cells and comparisons, one a row: columns as `report.study.PLAN`."""
+    """The question's cells and comparisons, one a row: columns as `report.tables.PLAN`."""
     if question.arms:
         return study.plan(question)
     return tables.finished[tables.finished["question"] == question.id]

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from harness.errors import UserError
-from harness.files import read_arrays, shown
+from harness.files import read_arrays
 from report.plots import FULL, PURPLE, Shown, default_runs, original_runs, picture
 from report.study import Study
 from report.tables import Tables
@@ -101,7 +101,7 @@ def plot_predictions(
 ) -> None:
     """Test images of these indices, each with what the run says of it."""
     corners = show_images(axes, np.stack([images[chosen]] * 3, axis=-1), COLUMNS, TITLE)
-    classes = [shown(name) for name in tables.classes]
+    classes = tables.classes
     for k, (x, y) in zip(chosen, corners, strict=True):
         title, weight = classes[predicted[k]], "normal"
         if certain is not None:

@@ -88,9 +88,6 @@ def table(columns: pd.DataFrame | dict[str, Iterable]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in (found, dashes, *rows))
 
 
-FILTERS = {f.__name__: f for f in (cell, points)}
-
-
 def render(template: str, **values: object) -> str:
     """A whole page from its template, which lies beside this module."""
     made = Environment(
@@ -100,7 +97,7 @@ def render(template: str, **values: object) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    made.filters |= FILTERS
+    made.filters["cell"] = cell
     return wrapped(made.get_template(template).render(values))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from harness.errors import UserError
-from harness.files import read_bytes, shown, write_atomically
+from harness.files import read_bytes, shown
 from metrics import MARGIN, MIN_PAIRS, SIGNIFICANCE, holm, mcnemar
 from report import numbers, printed, sentences
 from report.compare import accuracies, compare, paired
@@ -59,7 +59,7 @@ def page_texts(results_dir: str | Path) -> dict[Path, str]:
         if any(map(len, compared.values())):
             texts[folder / "STUDY.md"] = study_page(tables, study, compared, classical, answered)
     if measured:
-        texts[folder / "BENCHMARK.md"] = benchmark_page(measured, "img")
+        texts[folder / "BENCHMARK.md"] = benchmark_page(measured)
     return texts
 
 
@@ -69,11 +69,6 @@ def is_answered(study: Study, compared: Compared) -> bool:
     tested = len(primary) == len(study.question("primary").budgets) and primary["tested"].all()
     held_against = controls(study, compared)
     return tested and len(held_against) > 0 and all(map(len, held_against))
-
-
-def write_page(path: Path, text: str) -> None:
-    write_atomically(path, text.encode())
-    print(f"written: {shown(path)}")
 
 
 def differs(path: Path, text: str) -> bool:
@@ -220,11 +215,10 @@ def study_page(
         values |= primary_values(tables, study, compared)
         values |= class_values(tables, compared["primary"])
         values |= beside_values(tables, compared, classical) | {"recipes": recipe_table(study)}
-    shown_first = {"primary"} if answered else set()
     sections = [
         section(tables, study, question, compared[question.id])
         for question in (*study.questions, *study.finished)
-        if question.id not in shown_first
+        if not (answered and question.id == "primary")
     ]
     return render(
         "study.md.j2", **values, sections=list(filter(None, sections)), places=places(tables)

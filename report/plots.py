@@ -42,7 +42,7 @@ LOOK = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "lines.markersize": 5,
-    "text.parse_math": False,  # class names come from files
+    "text.parse_math": False,  # names come from files
 }
 CURVES = {  # columns of history.csv: the picture's name, the axis, its unit
     "train_loss": ("train_losses", "train loss, nats", 1),
@@ -134,6 +134,18 @@ def budget_axis(axes: Axes, budgets: Sequence[float]) -> None:
     axes.set_xticks([100 * b for b in budgets], [f"{100 * b:g}" for b in budgets])
     axes.minorticks_off()
     axes.set_xlabel("label budget, % of the training labels")
+
+
+def log_axis(axes: Axes, **ticks) -> None:
+    """A logarithmic axis with plain numbers.
+
+    Args:
+        ticks: of `LogLocator`.
+    """
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(**ticks))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def half_interval(rows: pd.DataFrame) -> np.ndarray:
@@ -281,7 +293,7 @@ def plot_means(axes: Axes, places: Sequence[float], rows: pd.DataFrame) -> None:
 
 def draw_confusion(tables: Tables, path: Path, runs: Shown) -> None:
     """Both arms' confusion matrices, in percent of the true class's test images."""
-    classes, size = list(map(shown, tables.classes)), len(tables.classes)
+    classes, size = tables.classes, len(tables.classes)
     with picture(path, 5.1, columns=2, sharey=True) as (row,):
         for axes, name, look in zip(row, runs.names, runs.looks, strict=True):
             predicted = tables.predictions(name, runs.seeds).predicted
@@ -424,7 +436,7 @@ def draw_class_differences(tables: Tables, path: Path, _: Study, primary: pd.Dat
             axes.hlines(places, means - half, means + half, color="black", linewidth=1.3)
             axes.axvline(0, color="black", linewidth=0.8)
             axes.grid(axis="y", visible=False)
-            axes.set_yticks(places, map(shown, tables.classes))
+            axes.set_yticks(places, tables.classes)
         axes_list[0].invert_yaxis()
         text = "class accuracy, pretrained minus from scratch, points; lines: 95 % interval"
         axes_list[0].figure.supxlabel(f"{text}; the scales differ")
@@ -450,10 +462,7 @@ def draw_cost(tables: Tables, path: Path, study: Study, _: pd.DataFrame) -> None
                 plot_costs(axes, pretrained.assign(minutes=whole), look)
             for look, own in classical(tables, study):
                 plot_costs(axes, own[own.index == budget], look)
-            axes.set_xscale("log")
-            axes.xaxis.set_major_locator(LogLocator(numticks=6))
-            axes.xaxis.set_major_formatter("{x:g}")
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            log_axis(axes, numticks=6)
         axes_list[0].figure.supxlabel("core minutes, pretraining included")
         axes_list[0].set_ylabel("test accuracy, %; bars: 95 % interval")
         legend_above(axes_list[0], columns=2)

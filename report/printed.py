@@ -190,7 +190,7 @@ def report_table(tables: Tables, both: dict[str, str], seeds: tuple[int, ...]) -
 
 def class_table(means: pd.DataFrame) -> str:
     """The original report's columns, as shares, of `numbers.class_means`."""
-    columns = {"Class name": class_names(means)}
+    columns = {"Class name": means.index}
     for score in means["mean"]:
         both = (means[of, score] for of in ("mean", "sd"))
         columns[score] = each(lambda *values: mean_sd(*values, 3, 1), *both)
@@ -200,7 +200,7 @@ def class_table(means: pd.DataFrame) -> str:
 def both_classes(means: dict[str, pd.DataFrame]) -> str:
     """Both arms' class scores in percent, beside each other; by arm, of `numbers.class_means`."""
     first, second = means.values()
-    columns = {"Class name": class_names(first)}
+    columns = {"Class name": first.index}
     for score in first["mean"]:
         for arm, own in means.items():
             both = (own[of, score] for of in ("mean", "sd"))
@@ -211,14 +211,9 @@ def both_classes(means: dict[str, pd.DataFrame]) -> str:
     return table(columns)
 
 
-def class_names(means: pd.DataFrame) -> list[str]:
-    """The classes as text from a file; the last row is the mean over them."""
-    return [*each(cell, means.index[:-1]), "**mean**"]
-
-
 def class_by_class(by_budget: dict[float, pd.DataFrame]) -> str:
     """Class accuracy, pretrained minus from scratch, and its corrected p at each label budget."""
-    columns = {"Class name": each(cell, next(iter(by_budget.values())).index)}
+    columns = {"Class name": next(iter(by_budget.values())).index}
     for where, rows in by_budget.items():
         both = (each(points, rows["difference"]), each(ends, rows["low"], rows["high"]))
         columns[budget(where)] = each("{} ({})".format, *both)
@@ -256,11 +251,8 @@ def control_table(groups: list[pd.DataFrame]) -> str:
 
 def probe_table(found: pd.DataFrame) -> str:
     """Of `numbers.probes`."""
-    columns = {
-        "Label budget": each(budget, found.index.get_level_values("label_fraction")),
-        "Encoder": each(cell, found.index.get_level_values("encoder")),
-    }
-    for probe, stage in found["mean"].columns:
-        both = (found[of, probe, stage] for of in ("mean", "std"))
-        columns[f"{cell(probe)}, {cell(stage)}"] = each(mean_sd, *both)
-    return table(columns | {"Seeds": found["count"].max(axis=1)})
+    columns: Columns = BUDGET | {"Encoder": (cell, "encoder")}
+    for of in found["mean"].columns:
+        columns[", ".join(map(cell, of))] = (mean_sd, ("mean", *of), ("std", *of))
+    rows = found.assign(seeds=found["count"].max(axis=1)).reset_index()
+    return printed(rows, columns | {"Seeds": (str, "seeds")})

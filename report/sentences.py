@@ -33,22 +33,16 @@ def told(rows: pd.DataFrame) -> str:
     )
 
 
-def span(rows: pd.DataFrame) -> str:
-    """The differences from the fewest labels to the most: `8.07 to 1.72`."""
-    first, last = rows["difference"].iloc[[0, -1]]
-    return f"{percent(first)} to {percent(last)}"
-
-
 # ------------------------------------------------------------------ the answer
 
 
 def few_labels(primary: pd.DataFrame) -> str:
     """What pretraining is worth at the fewest labels, those of up to 1 %."""
-    rows = primary[primary["label_fraction"] <= 0.01]
-    labels = rows["labels"].iloc[[0, -1]]
+    fewest, *_, most = primary[primary["label_fraction"] <= 0.01].itertuples()
     return (
-        f"With {labels.iloc[0]} to {labels.iloc[1]} labels, pretraining on the images without "
-        f"labels is worth {span(rows)} points of test accuracy."
+        f"With {fewest.labels} to {most.labels} labels, pretraining on the images without labels "
+        f"is worth {percent(fewest.difference)} to {percent(most.difference)} points of test "
+        "accuracy."
     )
 
 

@@ -36,16 +36,11 @@ LINES = {  # Okabe and Ito's colours; markers tell the lines apart without any
 }
 
 
-def benchmark_page(measured: Measured, img: str) -> str:
-    """The whole page.
-
-    Args:
-        img: the pictures' folder, as seen from the page.
-    """
+def benchmark_page(measured: Measured) -> str:
+    """The whole page."""
     speed, race = measured.throughput, measured.time_to_accuracy
     return render(
         "benchmark.md.j2",
-        img=img,
         speed=speed and {"part": speed, **speed_values(speed)},
         race=race and {"part": race, **race_values(race)},
         others=[(part, finished_table(part)) for part in measured.tables],
@@ -301,9 +296,7 @@ def draw_speeds(models: list[Speeds], img_dir: Path) -> None:
 
 def draw_curves(curves: pd.DataFrame, goals: list[float], img_dir: Path) -> None:
     """Accuracy against seconds, means over seeds: each epoch, or the ends of runs of any length."""
-    from matplotlib.ticker import LogLocator, NullFormatter
-
-    from report.plots import picture
+    from report.plots import log_axis, picture
 
     with picture(img_dir / "time_to_accuracy.png", 5.0) as ((axes,),):
         axes.set_prop_cycle(**LINES)
@@ -317,10 +310,8 @@ def draw_curves(curves: pd.DataFrame, goals: list[float], img_dir: Path) -> None
             axes.plot(means["seconds"], 100 * means["accuracy"], linestyle=line, label=name)
         for goal in goals:
             axes.axhline(100 * goal, color="black", linewidth=0.6)
-        axes.set(xscale="log", xlabel="seconds of training", ylabel="validation accuracy, %")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter("{x:g}")
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        log_axis(axes, subs=(1, 2, 5))
+        axes.set(xlabel="seconds of training", ylabel="validation accuracy, %")
         axes.set_ylim(bottom=100 * min(goals) - 4)
         axes.set_title("mean over seeds; of several run lengths the ends; black: the goals")
         axes.figure.legend(loc="outside lower center", ncols=2)

@@ -10,14 +10,12 @@ from msgspec import Struct
 from harness.errors import UserError
 from harness.files import read_bytes, shown
 from recipes import AutoencoderRecipe, ClassifierRecipe, EncoderSource, Setup
+from report.tables import PLAN
 
 Options = dict[str, bool | int | float | str]
 MINUS = " minus "
 UNKNOWN = "0" * 64  # the digest of weights that are not there yet
 TEST = "test_accuracy"
-# One row a cell (an arm at a label budget) or, where there is a control, a comparison.
-PLAN = ["question", "family", "arm", "label_fraction", "name", "seeds"]
-PLAN += ["control", "control_name", "measure"]
 
 
 class Arm(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

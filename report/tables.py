@@ -16,22 +16,16 @@ RESULTS, HISTORY, LABELS = "results.csv", "history.csv", "labels.npz"
 FACTS = ["name", "arm", "kind", "seed", "dataset", "label_fraction", "image_fraction", "width"]
 MEASURED = ["epochs", "train_images", "machine", "precision", "core_seconds"]
 SCORES = ["valid_loss", "valid_accuracy", "test_loss", "test_accuracy"]
+# One row a cell (an arm at a label budget) or, where there is a control, a comparison.
+PLAN = ["question", "family", "arm", "label_fraction", "name", "seeds"]
+PLAN += ["control", "control_name", "measure"]
 COLUMNS = {
     RESULTS: [*FACTS, *MEASURED, *SCORES],
     HISTORY: ["name", "seed", "epoch", "train_loss", "valid_loss", "valid_accuracy", "seconds"],
     "classical.csv": ["name", "label_fraction", "seed", "test_accuracy", "core_seconds"],
     "probes.csv": ["encoder", "stage", "probe", "label_fraction", "seed", "test_accuracy"],
     "analyses.csv": ["analysis", "label_fraction", "figure", "value", "machine"],
-    "finished.csv": [
-        "question",
-        "family",
-        "arm",
-        "label_fraction",
-        "name",
-        "seeds",
-        "control",
-        "measure",
-    ],
+    "finished.csv": PLAN,
 }
 KEYS = {  # what tells a table's rows apart
     RESULTS: ["name", "seed"],
@@ -96,7 +90,7 @@ class Tables:
 
     @cached_property
     def finished(self) -> pd.DataFrame:
-        """Cells and comparisons of questions that are closed, as `report.study.PLAN`."""
+        """Cells and comparisons of questions that are closed, as `PLAN`."""
         found = read_table(self.folder / "finished.csv")
         seeds = [tuple(map(int, each.split())) for each in found["seeds"].astype(str)]
         return found.assign(seeds=seeds, control=found["control"].fillna(""))

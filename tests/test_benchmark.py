@@ -80,7 +80,7 @@ def test_the_script(written):
         assert sum(shares.values()) == pytest.approx(1)
         assert shares["convolutions"] > 0.05
         assert (shares["upsampling and concatenation"] > 0) == (model == "autoencoder")
-    assert "convolutions" in benchmark_page(measured, "img")
+    assert "convolutions" in benchmark_page(measured)
 
 
 def test_the_race_is_cut_and_resumed(written, monkeypatch, fails):
@@ -294,7 +294,7 @@ def measured():
 
 @pytest.fixture(scope="module")
 def page(measured):
-    return benchmark_page(measured, "pictures")
+    return benchmark_page(measured)
 
 
 def test_the_page_leads_with_the_time_to_accuracy(page):
@@ -344,7 +344,7 @@ def race_of_all(best: float) -> Measured:
 @pytest.mark.parametrize(("best", "last"), [(0.941, "reached"), (0.938, "missed")])
 def test_the_page_of_all_contenders(tmp_path, best, last):
     race = race_of_all(best)
-    text = " ".join(benchmark_page(race, "pictures").split())
+    text = " ".join(benchmark_page(race).split())
     assert "Its seconds ÷ those of this project (fast):" in text
     assert f"94 % with every seed in at most 10 epochs ({last}), where no other contender" in text
     assert "gets in up to 15 (reached)" in text
@@ -358,7 +358,7 @@ def test_the_page_of_all_contenders(tmp_path, best, last):
 @pytest.mark.parametrize("part", ["throughput", "time_to_accuracy"])
 def test_a_part_that_is_not_measured_is_not_drawn_and_told_how(measured, tmp_path, part):
     partly = structs.replace(measured, **{part: None})
-    assert "Not measured yet: `python benchmark.py" in benchmark_page(partly, "pictures")
+    assert "Not measured yet: `python benchmark.py" in benchmark_page(partly)
     draw_benchmark(partly, tmp_path)
     names = {"throughput": "time_to_accuracy.png", "time_to_accuracy": "benchmark.png"}
     assert [path.name for path in tmp_path.iterdir()] == [names[part]]
