@@ -8,7 +8,6 @@ import importlib
 import io
 import os
 import signal
-import statistics
 import time
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -103,6 +102,11 @@ class Job(NamedTuple):
         """Its epochs, in passes over all training images."""
         options = asdict(self.setup.recipe)
         return options["epochs"] * options.get("label_fraction", options.get("image_fraction"))
+
+    @property
+    def sort(self) -> tuple[bool, float]:
+        """What decides how long a pass takes: whether it is an autoencoder's, and the width."""
+        return self.setup.kind == "autoencoder", self.setup.recipe.width
 
 
 class Outcome(NamedTuple):
@@ -275,11 +279,6 @@ def ending_at_once():
         signal.signal(signal.SIGINT, before)
 
 
-def sort_of(kind: str, width: float) -> tuple[bool, float]:
-    """What decides how long a pass over all images takes."""
-    return kind == "autoencoder", width
-
-
 class Log:
     """What was planned, what came of it, and the time left; a line for each outcome.
 
@@ -290,11 +289,11 @@ class Log:
     def __init__(self, published, jobs: list[Job], cores: int):
         self.jobs, self.left, self.cores = jobs, list(jobs), cores
         self.failed: list[str] = []
-        self.rates: dict[tuple, list[float]] = {}  # core seconds a pass, of runs of one sort
-        for run in published.results.dropna(subset="core_seconds").itertuples():
-            share = run.label_fraction if run.kind != "autoencoder" else run.image_fraction
-            rates = self.rates.setdefault(sort_of(run.kind, run.width), [])
-            rates.append(run.core_seconds / (run.epochs * share))
+        runs = published.results
+        passes = runs["epochs"] * runs["label_fraction"].fillna(runs["image_fraction"])
+        rates = runs["core_seconds"] / passes
+        sorts = [runs["kind"] == "autoencoder", runs["width"]]  # as `Job.sort`
+        self.rates = rates.groupby(sorts).median().dropna()
         print(f"{len(jobs)} runs are missing; {self.time_left()}", flush=True)
 
     def add(self, outcome: Outcome) -> None:
@@ -311,14 +310,11 @@ class Log:
 
     def time_left(self) -> str:
         """In words, what the runs that are left will take, as the median run of their sort did."""
-        seconds, unknown = 0.0, 0
-        for job in self.left:
-            rates = self.rates.get(sort_of(job.setup.kind, job.setup.recipe.width))
-            seconds += job.passes * statistics.median_low(rates) if rates else 0
-            unknown += not rates
-        minutes, wall = round(seconds / 60), round(seconds / self.cores / 60)
-        if self.left and unknown == len(self.left):
+        known = [job.passes * self.rates[job.sort] for job in self.left if job.sort in self.rates]
+        if self.left and not known:
             return "no estimate before a run of the kind has finished"
+        minutes, wall = round(sum(known) / 60), round(sum(known) / self.cores / 60)
+        unknown = len(self.left) - len(known)
         more = f", and {unknown} of a kind that has not finished yet" if unknown else ""
         return f"about {minutes} core minutes left ({wall // 60} h {wall % 60:02d} min){more}"
 

@@ -137,11 +137,7 @@ def budget_axis(axes: Axes, budgets: Sequence[float]) -> None:
 
 
 def log_axis(axes: Axes, **ticks) -> None:
-    """A logarithmic axis with plain numbers.
-
-    Args:
-        ticks: of `LogLocator`.
-    """
+    """A logarithmic axis with plain numbers; `ticks` are options of `LogLocator`."""
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(**ticks))
     axes.xaxis.set_major_formatter("{x:g}")
