@@ -87,7 +87,8 @@ def compare(tables: Tables, study: Study, question: Question) -> pd.DataFrame:
     rows = plan(tables, study, question)
     families = rows[rows["control"] != ""].groupby("family", sort=False)
     judged = [_judge(tables, family, question.id) for _, family in families]
-    return pd.concat(judged, ignore_index=True) if judged else pd.DataFrame()
+    found = [table for table in judged if len(table)]
+    return pd.concat(found, ignore_index=True) if found else rows.head(0)
 
 
 def _judge(tables: Tables, family: pd.DataFrame, question: str) -> pd.DataFrame:
@@ -121,15 +122,8 @@ def _judge(tables: Tables, family: pd.DataFrame, question: str) -> pd.DataFrame:
 
 def _row(tables: Tables, row, pairs: pd.DataFrame) -> dict[str, object]:
     arm, control = (tables.runs(name)[0] for name in (row.name, row.control_name))
-    return {
-        "question": row.question,
-        "family": row.family,
-        "arm": row.arm,
-        "control": row.control,
-        "label_fraction": row.label_fraction,
+    return row._asdict() | {
         "labels": control.train_images,
-        "name": row.name,
-        "control_name": row.control_name,
         "arm_epochs": arm.epochs,
         "control_epochs": control.epochs,
         **difference(pairs["control"], pairs["arm"]),

@@ -62,12 +62,9 @@ def class_means(tables: Tables, name: str, seeds: Seeds) -> pd.DataFrame:
     """
     scores = class_scores(tables, name, seeds)
     over_classes = scores.groupby("seed").mean()
-    by_class = scores.groupby("class", sort=False)
+    over_classes.index = pd.MultiIndex.from_product([seeds, ["**mean**"]], names=["seed", "class"])
+    by_class = pd.concat([scores, over_classes]).groupby("class", sort=False)
     found = {"mean": by_class.agg(lambda s: s.mean(skipna=False)), "sd": by_class.std()}
-    found["mean"].loc["**mean**"], found["sd"].loc["**mean**"] = (
-        over_classes.mean(),
-        over_classes.std(),
-    )
     return pd.concat(found, axis=1)
 
 
@@ -133,8 +130,8 @@ def classical(tables: Tables, primary: pd.DataFrame) -> pd.DataFrame:
     """Baselines without a network beside both arms of the primary question, on shared seeds.
 
     Returns:
-        difference, low, high, pairs: the pretrained arm minus the baseline; over, over_low,
-        over_high: the baseline minus scratch.
+        difference, low, high, pairs: the pretrained arm minus the baseline; over_difference,
+        over_low, over_high: the baseline minus scratch.
     """
     pairs = {
         row.label_fraction: paired(tables, row.name, row.control_name, row.seeds)
@@ -146,13 +143,11 @@ def classical(tables: Tables, primary: pd.DataFrame) -> pd.DataFrame:
         both = pairs[budget].join(values, how="inner") if budget in pairs else ()
         if len(both):
             theirs, scratch = both["test_accuracy"], both["control"]
-            over = difference(scratch, theirs)[["difference", "low", "high"]]
-            over = over.set_axis(["over", "over_low", "over_high"])
-            means = {"mean": theirs.mean(), "sd": theirs.std()}
-            means |= {"scratch_mean": scratch.mean(), "scratch_sd": scratch.std()}
-            first = {"label_fraction": budget, "name": name, **means}
-            seconds = {"core_seconds": own["core_seconds"].mean()}
-            rows.append(first | dict(difference(theirs, both["arm"])) | dict(over) | seconds)
+            row = {"label_fraction": budget, "name": name, "mean": theirs.mean()}
+            row |= {"sd": theirs.std(), "core_seconds": own["core_seconds"].mean()}
+            row |= {"scratch_mean": scratch.mean(), "scratch_sd": scratch.std()}
+            row |= difference(scratch, theirs).add_prefix("over_")
+            rows.append(row | dict(difference(theirs, both["arm"])))
     return pd.DataFrame(rows)
 
 

@@ -85,8 +85,8 @@ def differs(path: Path, text: str) -> bool:
 
 def chosen(compared: Compared, question: str, arm: str, control: str) -> pd.DataFrame:
     """The rows of one arm minus another; none where the question has no pair."""
-    rows = compared.get(question, pd.DataFrame())
-    return rows if rows.empty else rows[(rows["arm"] == arm) & (rows["control"] == control)]
+    rows = compared[question]
+    return rows[(rows["arm"] == arm) & (rows["control"] == control)]
 
 
 def controls(study: Study, compared: Compared) -> list[pd.DataFrame]:
@@ -237,7 +237,7 @@ def section(tables: Tables, study: Study, question: Question, rows: pd.DataFrame
     if len(tables.analysis(question.id, "few")):
         parts.append(search_choices(tables, question))
     columns = printed.MEANS | printed.COMPARISON if found.empty else printed.COMPARISON
-    for _, family in rows.groupby("family", sort=False) if len(rows) else ():
+    for _, family in rows.groupby("family", sort=False):
         parts.append(printed.printed(family, columns))
     return "\n\n".join(filter(None, [*parts, PICTURES.get(question.id)]))
 

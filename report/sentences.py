@@ -144,13 +144,13 @@ def without_network(classical: pd.DataFrame) -> str:
     if classical.empty:
         return ""
     best = classical.loc[classical.groupby("label_fraction")["mean"].idxmax()]
-    above = best[(best["over"] > 0) & (best["pairs"] >= MIN_PAIRS)]
+    above = best[(best["over_difference"] > 0) & (best["pairs"] >= MIN_PAIRS)]
     names = listed(map(cell, best["name"].unique()), "or")
     text = f"The best baseline without a network, {names}, is "
     if above.empty:
         return f"{text}nowhere above scratch."
     where = listed(
-        f"{budget(r.label_fraction)} ({points(r.over)}, {ends(r.over_low, r.over_high)})"
+        f"{budget(r.label_fraction)} ({points(r.over_difference)}, {ends(r.over_low, r.over_high)})"
         for r in above.itertuples()
     )
     beaten = "; pretrained is above it everywhere" if (best["difference"] > 0).all() else ""

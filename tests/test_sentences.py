@@ -70,14 +70,14 @@ def test_more_epochs_from_scratch_are_told_with_what_they_take():
     [
         ({}, "above scratch at 1 % (+2.00, +1.00 to +3.00); pretrained is above it everywhere."),
         ({"difference": -0.01}, "above scratch at 1 % (+2.00, +1.00 to +3.00)."),
-        ({"over": -0.02}, "is nowhere above scratch."),
+        ({"over_difference": -0.02}, "is nowhere above scratch."),
         ({"pairs": 5}, "is nowhere above scratch."),  # too few for a claim
     ],
 )
 def test_the_best_baseline_without_a_network(change, says):
     row = {"name": "HOG | SVM", "label_fraction": 0.01, "pairs": 6, "difference": 0.01}
-    row |= {"over": 0.02, "over_low": 0.01, "over_high": 0.03, "mean": 0.9}
-    worse = row | {"name": "worse", "mean": 0.8, "over": -0.08}
+    row |= {"over_difference": 0.02, "over_low": 0.01, "over_high": 0.03, "mean": 0.9}
+    worse = row | {"name": "worse", "mean": 0.8, "over_difference": -0.08}
     assert sentences.without_network(pd.DataFrame([worse, row | change])).endswith(says)
 
 
