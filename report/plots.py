@@ -49,7 +49,6 @@ CURVES = {  # columns of history.csv: the picture's name, the axis, its unit
     "valid_loss": ("valid_losses", "validation loss, nats", 1),
     "valid_accuracy": ("valid_acc", "validation accuracy, %", 100),
 }
-BAND = {"alpha": 0.2, "linewidth": 0}
 ARMS = {"scratch": SCRATCH, "plain": PLAIN, "pretrained": MASKED}  # over label budgets
 FEW = 20  # images in a bin of which a share says little
 FEWEST_FOR_AN_INTERVAL = 3  # values: that of two would dwarf all else in a picture
@@ -349,10 +348,9 @@ def draw_label_efficiency(tables: Tables, path: Path, study: Study, primary: pd.
     cells = pd.concat([accuracies(tables, study, each) for each in questions])
     cells = cells.drop_duplicates(["arm", "label_fraction"]).set_index("label_fraction")
     with picture(path, 4.4) as ((axes,),):
-        for arm, look in ARMS.items():
-            plot_band(axes, cells[cells["arm"] == arm], look)
-        for look, rows in classical(tables, study):
-            plot_band(axes, rows, look)
+        arms = [(look, cells[cells["arm"] == arm]) for arm, look in ARMS.items()]
+        for look, rows in [*arms, *classical(tables, study)]:
+            plot_band(axes, 100 * rows.index, 100 * rows["mean"], half_interval(rows), look)
         budget_axis(axes, primary["label_fraction"])
         title = "mean over seeds; band: its 95 % interval; dotted: without a network"
         axes.set(ylabel="test accuracy, %", title=title)
@@ -372,11 +370,13 @@ def classical(tables: Tables, study: Study) -> Iterator[tuple[dict, pd.DataFrame
         yield look, found.assign(minutes=by_budget["core_seconds"].mean() / 60)
 
 
-def plot_band(axes: Axes, rows: pd.DataFrame, look: dict) -> None:
-    """Mean and 95 % interval in percent against the label budget, the index."""
-    share, mean, half = 100 * rows.index, 100 * rows["mean"], half_interval(rows)
-    axes.plot(share, mean, **look)
-    axes.fill_between(share, mean - half, mean + half, **BAND, color=look["color"])
+def plot_band(
+    axes: Axes, places: pd.Index, means: pd.Series, half: pd.Series | np.ndarray, look: dict
+) -> None:
+    """A line of means and, about it, a band of so much to each side."""
+    axes.plot(places, means, **look)
+    band = {"color": look["color"], "alpha": 0.2, "linewidth": 0}
+    axes.fill_between(places, means - half, means + half, **band)
 
 
 def draw_gain(tables: Tables, path: Path, _: Study, primary: pd.DataFrame) -> None:
@@ -409,10 +409,9 @@ def draw_learning_speed(tables: Tables, path: Path, study: Study, primary: pd.Da
             for row in (row for row in rows.itertuples() if row.label_fraction in panel):
                 name = row.control_name if arm == "scratch" else row.name
                 values = 100 * numbers.curves(tables, name, "valid_accuracy", row.seeds)
-                mean, sd = values.mean(), values.std().fillna(0)
+                sd, small = values.std().fillna(0), look | {"markersize": 4}
                 axes = panel[row.label_fraction]
-                axes.plot(mean.index, mean, **look | {"markersize": 4})
-                axes.fill_between(mean.index, mean - sd, mean + sd, **BAND, color=look["color"])
+                plot_band(axes, values.columns, values.mean(), sd, small)
                 axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         legend_above(max(axes_list, key=lambda axes: len(axes.lines)))
         text = "epochs trained: each arm has the number that suits it; band: ± standard deviation"
