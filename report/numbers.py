@@ -16,16 +16,11 @@ from report.tables import Tables
 Seeds = Sequence[int]
 
 
-def mean_of(tables: Tables, name: str, seeds: Seeds, column: str) -> float:
-    """A column of results.csv, mean over the runs of a name."""
-    return float(np.mean([getattr(run, column) for run in tables.runs(name, seeds)]))
-
-
 def means_of(tables: Tables, rows: pd.DataFrame, columns: list[str]) -> dict[str, list[float]]:
-    """Columns of results.csv for comparisons: `control_<column>` and `arm_<column>`."""
+    """Mean columns of results.csv for comparisons: `control_<column>` and `arm_<column>`."""
     return {
         f"{arm}_{column}": [
-            mean_of(tables, name, seeds, column)
+            np.mean([getattr(run, column) for run in tables.runs(name, seeds)])
             for name, seeds in zip(rows[names], rows["seeds"], strict=True)
         ]
         for arm, names in (("control", "control_name"), ("arm", "name"))

@@ -265,8 +265,8 @@ def search_choices(tables: Tables, question: Question) -> str:
 def primary_values(tables: Tables, study: Study, compared: Compared) -> dict[str, object]:
     """The answer, the primary result and what else its runs say."""
     primary = compared["primary"]
-    beside = primary.assign(**numbers.means_of(tables, primary, ["test_loss", "ece"]))
-    beside = beside.join(
+    columns = ["test_loss", "ece", "ece_calibrated"]
+    beside = primary.assign(**numbers.means_of(tables, primary, columns)).join(
         tables.analysis("over-images", "images_low", "images_high"), "label_fraction"
     )
     small = beside[(beside["difference"].abs() < MARGIN) & beside["images_low"].notna()]
@@ -284,12 +284,13 @@ def primary_values(tables: Tables, study: Study, compared: Compared) -> dict[str
         "least_p": p(len(primary) * 2 / 2 ** primary["pairs"].iloc[-1]),
         "trend": [sentences.trend(row) for row in trends.itertuples()],
         "beside": printed.printed(beside, printed.BESIDE),
+        "calibrated": calibrated(tables, beside.iloc[-1]),
         "learning": printed.printed(learning, printed.LEARNING),
     }
 
 
 def class_values(tables: Tables, primary: pd.DataFrame) -> dict[str, object]:
-    """Both arms class by class, with all labels and at each label budget; their calibration."""
+    """Both arms class by class, with all labels and at each label budget."""
     *_, last = primary.itertuples()
     classes = {
         row.label_fraction: numbers.class_differences(tables, row.control_name, row.name, row.seeds)
@@ -299,17 +300,16 @@ def class_values(tables: Tables, primary: pd.DataFrame) -> dict[str, object]:
         "own_classes": printed.both_classes(class_means(tables, last)),
         "classes": printed.class_by_class(classes),
         "least_of_all": p(min(holm(pd.concat(classes.values())["p"]))),
-        "calibrated": calibrated(tables, both_names(last), last.seeds),
     }
 
 
-def calibrated(tables: Tables, both: dict[str, str], seeds: tuple[int, ...]) -> list[str]:
+def calibrated(tables: Tables, row: pd.Series) -> list[str]:
     """How good the probabilities are, before and after the temperature."""
     errors = {
-        arm: [numbers.mean_of(tables, name, seeds, of) for of in ("ece", "ece_calibrated")]
-        for arm, name in both.items()
+        "from scratch": (row["control_ece"], row["control_ece_calibrated"]),
+        "pretrained": (row["arm_ece"], row["arm_ece_calibrated"]),
     }
-    name = both["from scratch"]
+    name, seeds = row["control_name"], row["seeds"]
     probability = tables.predictions(name, seeds).probability
     surplus = probability.mean() - numbers.correct(tables, name, seeds).mean()
     bins = numbers.reliability(tables, name, seeds)

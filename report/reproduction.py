@@ -39,18 +39,13 @@ def differences(published, anew, names: tuple[str, ...]) -> list[str]:
     ]
 
 
-def equal_predictions(published: Tables, anew: Tables, run) -> float:
-    """The share of the test images that both runs take for the same class."""
-    both = [tables.predictions(run.name, [run.seed]).predicted for tables in (published, anew)]
-    return float(np.mean(both[0] == both[1]))
-
-
 def told(published: Tables, anew: Tables, run, again) -> list[str]:
     """What there is to say of one run: a line, and where it differs two more."""
     line = f"{run.name} seed {run.seed}: "
     same = 1.0
     if again.test_accuracy == again.test_accuracy:
-        same = equal_predictions(published, anew, run)
+        both = [tables.predictions(run.name, [run.seed]).predicted for tables in (published, anew)]
+        same = np.mean(both[0] == both[1])
         line += f"test accuracy {again.test_accuracy:.4f} ({run.test_accuracy:.4f} published), "
         line += f"{100 * same:.2f} % of the predictions equal, "
     figures = differences(run, again, FIGURES)
