@@ -254,5 +254,6 @@ def probe_table(found: pd.DataFrame) -> str:
     columns: Columns = BUDGET | {"Encoder": (cell, "encoder")}
     for of in found["mean"].columns:
         columns[", ".join(map(cell, of))] = (mean_sd, ("mean", *of), ("std", *of))
-    rows = found.assign(seeds=found["count"].max(axis=1)).reset_index()
+    rows = found.reset_index()
+    rows["seeds", "", ""] = found["count"].max(axis=1).array
     return printed(rows, columns | {"Seeds": (str, "seeds")})
