@@ -8,7 +8,7 @@ from msgspec import Struct, structs, to_builtins
 
 from harness.errors import UserError, exit_cleanly
 from harness.files import write_json
-from harness.options import Parser, about, add_options, option_name, take
+from harness.options import Parser, about, add_options, take, typed
 from recipes import AutoencoderRecipe, ClassifierRecipe, Files, Machine, Recipe
 from report.measured import FILE, TOO_SLOW, Measured, Part, read_measured
 
@@ -108,11 +108,9 @@ def keep(args, **parts: Part) -> None:
 
 def command(args) -> str:
     """What to type for the same measurement: the options that differ from their defaults."""
-    words, defaults = ["python", Path(__file__).name], vars(parse_args([]))
-    for name, value in vars(args).items():
-        if name not in NOT_MEASURED and value != defaults[name]:
-            words += [option_name(name), *([] if value is True else [str(value)])]
-    return " ".join(words)
+    usual = vars(parse_args([])) | {name: getattr(args, name) for name in NOT_MEASURED}
+    given = {name: value for name, value in vars(args).items() if value != usual[name]}
+    return " ".join(["python", Path(__file__).name, *typed(given)])
 
 
 if __name__ == "__main__":

@@ -40,8 +40,7 @@ class Pages(Struct, frozen=True, kw_only=True):
 
 
 def parse_args(argv=None):
-    parser = Parser(__doc__, EXAMPLES)
-    add_options(parser, Pages)
+    parser = Parser(__doc__, EXAMPLES, Pages)
     add_options(parser, Files, "data_dir")
     return parser.parse_args(argv)
 

@@ -17,7 +17,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import asdict
 
 from harness.errors import INTERRUPTED, UserError, exit_cleanly
-from harness.options import Parser, about, add_options, option_name, take, within
+from harness.options import Parser, about, add_options, take, typed, within
 from recipes import Files, Machine, Setup
 
 EXAMPLES = """\
@@ -51,8 +51,7 @@ class Workers(Struct, frozen=True, kw_only=True):
 
 
 def parse_args(argv=None):
-    parser = Parser(__doc__, EXAMPLES)
-    add_options(parser, What)
+    parser = Parser(__doc__, EXAMPLES, What)
     group = parser.add_argument_group("parts of the study")
     questions = group.add_argument(
         "--questions",
@@ -196,13 +195,7 @@ def command(job: Job, place: dict[str, object]) -> list[str]:
     options |= {k: v for k, v in asdict(recipe).items() if v != getattr(usual, k)}
     if job.encoder:
         options["encoder"] = str(job.encoder.setup.encoder_file(job.runs_dir))
-    words = []
-    for name, value in options.items():
-        if isinstance(value, bool):
-            words.append(option_name(name if value else f"no_{name}"))
-        else:
-            words += [option_name(name), str(value)]
-    return words
+    return typed(options)
 
 
 def run_wave(wave: list[Job], place: dict[str, object], workers: int, log: "Log") -> None:

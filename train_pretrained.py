@@ -5,7 +5,7 @@ import shlex
 from functools import partial
 
 from harness.errors import exit_cleanly
-from harness.options import Parser, option_name, take
+from harness.options import Parser, take, typed
 from recipes import AutoencoderRecipe, ClassifierRecipe, Display, Files, Machine, Setup, pretraining
 from train_baseline import train
 
@@ -40,18 +40,13 @@ def main(argv=None) -> None:
 def default_encoder(recipe: ClassifierRecipe, runs_dir: str) -> tuple[str, str]:
     """The file that these options' own pretraining leaves, and the command for it."""
     own = pretraining(recipe)
-    options = AutoencoderRecipe.presets[own.preset]
-    usual = AutoencoderRecipe(**options)
-    words = [f"--preset {own.preset}"] if options else []
-    words += [
-        f"{option_name(name)} {getattr(own, name)}"
-        for name in ("dataset", "seed", "width")
-        if getattr(own, name) != getattr(usual, name)
-    ]
-    if runs_dir != Files().runs_dir:
-        words.append(f"--runs-dir {shlex.quote(runs_dir)}")
+    usual = AutoencoderRecipe(**AutoencoderRecipe.presets[own.preset])
+    options = {"preset": own.preset} if own.preset != "default" else {}
+    shared = {name: getattr(own, name) for name in ("dataset", "seed", "width")}
+    options |= {name: value for name, value in shared.items() if value != getattr(usual, name)}
+    options |= {"runs_dir": runs_dir} if runs_dir != Files().runs_dir else {}
     file = Setup(recipe=own).encoder_file(runs_dir)
-    return str(file), " ".join(["pretrain_autoencoder.py", *words])
+    return str(file), shlex.join(["pretrain_autoencoder.py", *typed(options)])
 
 
 if __name__ == "__main__":

@@ -45,6 +45,17 @@ def option_name(field: str) -> str:
     return f"--{field.replace('_', '-')}"
 
 
+def typed(options: dict[str, object]) -> list[str]:
+    """The words of a command line that gives the fields these values."""
+    words = []
+    for name, value in options.items():
+        if isinstance(value, bool):
+            words.append(option_name(name if value else f"no_{name}"))
+        else:
+            words += [option_name(name), str(value)]
+    return words
+
+
 class Parser(argparse.ArgumentParser):
     """ArgumentParser that reports an error in one line with exit code 2.
 
@@ -53,7 +64,7 @@ class Parser(argparse.ArgumentParser):
         structs: whose options it has.
     """
 
-    def __init__(self, description: str, examples: str = "", *structs: type[Struct]):
+    def __init__(self, description: str, examples: str, *structs: type[Struct]):
         super().__init__(
             usage="%(prog)s [options]",
             description=description,
@@ -122,11 +133,7 @@ def add_options(parser: Parser, struct: type[Struct], *only: str) -> None:
 def add_presets(parser: Parser, presets: dict[str, dict[str, object]]) -> None:
     """`--preset`: other defaults, under a name."""
     parser.presets = presets
-    meanings = [
-        f"{preset}: " + " ".join(f"{option_name(name)} {value}" for name, value in options.items())
-        for preset, options in presets.items()
-        if options
-    ]
+    meanings = [f"{name}: {' '.join(typed(given))}" for name, given in presets.items() if given]
     parser.add_argument_group("preset").add_argument(
         "--preset",
         choices=tuple(presets),
@@ -143,8 +150,7 @@ def choices_of(kind: object) -> tuple[str, ...]:
 
 def take(arguments: argparse.Namespace, struct: type[T]) -> T:
     """The struct whose fields' values were given on the command line."""
-    names = {field.name for field in fields(struct)} & set(vars(arguments))
-    return struct(**{name: getattr(arguments, name) for name in names})
+    return struct(**{k: value for k, value in vars(arguments).items() if k in defaults(struct)})
 
 
 def within(number: type, meta: Meta) -> Callable[[str], float]:
