@@ -4,7 +4,6 @@ import hashlib
 import ipaddress
 import queue
 import socket
-import sys
 import threading
 import time
 import urllib.request
@@ -94,11 +93,10 @@ def _download(url: str, expected: Expected, stall: float, total: float) -> bytes
 
 
 def _read(url: str, expected: Expected, stall: float, deadline: float) -> bytes:
-    opener, hidden = urllib.request.build_opener(PublicRedirects), not sys.stderr.isatty()
-    data = bytearray()
+    opener, data = urllib.request.build_opener(PublicRedirects), bytearray()
     with (
         opener.open(url, timeout=stall) as answer,
-        tqdm(total=expected.size, unit="B", unit_scale=True, disable=hidden) as bar,
+        tqdm(total=expected.size, unit="B", unit_scale=True, disable=None) as bar,
     ):
         if answer.length not in (None, expected.size):
             announced = f"{answer.length:,} bytes are announced"

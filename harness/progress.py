@@ -43,7 +43,7 @@ class Progress:
             initial=epochs_done * steps,
             unit=" images",
             unit_scale=images,
-            disable=not sys.stderr.isatty(),
+            disable=None,  # where there is no terminal
             dynamic_ncols=True,
             bar_format="{desc} {percentage:3.0f}%|{bar}| {elapsed}<{remaining}, "
             "{rate_noinv_fmt}{postfix}",
@@ -72,7 +72,8 @@ class Progress:
             shown.append(f"valid accuracy {row['valid_accuracy']:.4f}")
             self.accuracy = f", valid accuracy {row['valid_accuracy']:.4f}"
         line = f"epoch {row['epoch']}/{self.epochs}: {', '.join(shown)}, {row['seconds']:.1f} s"
-        self.bar.write(line) if not self.bar.disable else print(line, flush=True)
+        self.bar.write(line)
+        sys.stdout.flush()
         self._name_epoch(row["epoch"] + 1)
 
     def _expect(self, now: float) -> None:
