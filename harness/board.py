@@ -48,14 +48,13 @@ def summary_writer() -> type:
 def confusion(labels: np.ndarray, predicted: np.ndarray, classes: list[str]) -> "Figure":
     """Percent of each true class's images, by predicted class."""
     from matplotlib.figure import Figure
-    from sklearn.metrics import ConfusionMatrixDisplay, confusion_matrix
+    from sklearn.metrics import ConfusionMatrixDisplay
 
-    every = range(len(classes))
-    shares = 100 * confusion_matrix(labels, predicted, labels=every, normalize="true")
     figure = Figure(figsize=(7, 7), layout="constrained")
-    look = {"cmap": "Blues", "values_format": ".0f", "xticks_rotation": "vertical"}
-    ConfusionMatrixDisplay(shares, display_labels=classes).plot(
-        ax=figure.subplots(), colorbar=False, **look
+    names = {"labels": range(len(classes)), "display_labels": classes}
+    look = {"cmap": "Blues", "values_format": ".0%", "xticks_rotation": "vertical"}
+    ConfusionMatrixDisplay.from_predictions(
+        labels, predicted, normalize="true", ax=figure.subplots(), colorbar=False, **names, **look
     )
     return figure
 
