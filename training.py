@@ -17,8 +17,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from batches import Batches
 from data import SIZE, ImageSet, derive_seed, load_dataset
-from harness.board import Board
-from harness.compute import Compute, set_up_compute
+from harness.board import Board, summary_writer
+from harness.compute import Compute, Recorded, set_up_compute
 from harness.errors import UserError
 from harness.options import take
 from harness.progress import Progress, counted, quietly
@@ -45,7 +45,7 @@ def train_or_resume(setup: Setup, args, train: Callable[[Run, ImageSet, Compute]
         train: trains the run and writes its results.
 
     Raises:
-        UserError: as `Run`, `set_up_compute`, `load_dataset` and `train`.
+        UserError: as `Run`, `summary_writer`, `set_up_compute`, `load_dataset` and `train`.
     """
     weights = ENCODER if setup.kind == "autoencoder" else ""
     with quietly(args.quiet):
@@ -53,6 +53,8 @@ def train_or_resume(setup: Setup, args, train: Callable[[Run, ImageSet, Compute]
         run.tensorboard = args.tensorboard
         if run.finished:
             return run.tidy_up()
+        if args.tensorboard:
+            summary_writer()  # before anything is deleted
         compute = set_up_compute(**asdict(take(args, Machine)))
         train(run, load_dataset(setup.recipe.dataset, args.data_dir), compute)
 
@@ -285,7 +287,7 @@ def make_backward(
         return loss.detach()
 
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    return compute.recorded(backward, parameters)
+    return Recorded(backward, parameters) if compute.graphs else backward
 
 
 def train_epoch(

@@ -47,12 +47,6 @@ class Compute:
         """What to call for a forward pass; the model itself keeps the weights and their names."""
         return torch.compile(model) if self.compile else model
 
-    def recorded(
-        self, backward: Callable[..., Tensor], parameters: Sequence[nn.Parameter]
-    ) -> Callable[..., Tensor]:
-        """The same computation of gradients, in the form that is fastest on the device."""
-        return Recorded(backward, parameters) if self.graphs else backward
-
     def autocast(self) -> torch.autocast:
         enabled = self.precision == "bf16"
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=enabled)
@@ -124,7 +118,7 @@ class Recorded:
 
 
 def set_up_compute(
-    device: str = "auto", precision: str = "auto", compile: bool = False, threads: int | None = None
+    device: str, precision: str, compile: bool = False, threads: int | None = None
 ) -> Compute:
     """Set the number of threads, keep freed memory, and choose the fastest form of computing.
 

@@ -57,11 +57,6 @@ class Environment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     compile: bool
     accelerator: str = ""
 
-    @property
-    def machine(self) -> str:
-        """What computed: the graphics card, or else the processor."""
-        return self.accelerator or self.processor
-
 
 class Config(Struct, Generic[S], frozen=True, kw_only=True, forbid_unknown_fields=True):
     """config.json: what a run was told, on which images, on which machine."""
@@ -141,13 +136,8 @@ class Run:
         """Take the folder for this process alone; begin the run there afresh, or resume it.
 
         Raises:
-            UserError: another process is at work there, the run was started on other data, or
-                TensorBoard is asked for and not installed.
+            UserError: another process is at work there, or the run was started on other data.
         """
-        if self.tensorboard:
-            from harness.board import summary_writer
-
-            summary_writer()  # before anything is deleted
         self.folder.mkdir(parents=True, exist_ok=True)
         self.lock = FileLock(self.folder / LOCK, is_singleton=True)  # held once a process
         try:
