@@ -219,10 +219,8 @@ def mcnemar(correct_baseline: ArrayLike, correct_treatment: ArrayLike) -> McNema
     baseline, treatment = np.asarray(correct_baseline, bool), np.asarray(correct_treatment, bool)
     if baseline.shape != treatment.shape:
         raise ValueError(f"{baseline.shape} and {treatment.shape} are not of the same images")
-    only_baseline, only_treatment = (
-        int(np.sum(baseline & ~treatment)),
-        int(np.sum(treatment & ~baseline)),
-    )
+    only_baseline = int(np.sum(baseline & ~treatment))
+    only_treatment = int(np.sum(treatment & ~baseline))
     fewer, both = min(only_baseline, only_treatment), only_baseline + only_treatment
     p = min(1.0, 2 * float(bdtr(fewer, both, 0.5)))  # twice the binomial tail
     return McNemar(only_baseline=only_baseline, only_treatment=only_treatment, p=p)
@@ -254,7 +252,10 @@ def paired_difference(baseline: ArrayLike, treatment: ArrayLike) -> Difference:
     Raises:
         ValueError: the two differ in length, are empty or are not finite.
     """
-    differences = _differences(baseline, treatment)
+    baseline, treatment = _finite(baseline), _finite(treatment)
+    if len(baseline) != len(treatment):
+        raise ValueError(f"{len(baseline)} and {len(treatment)} scores are not pairs")
+    differences = treatment - baseline
     low, high = _interval(differences)
     return Difference(
         mean=float(differences.mean()),
@@ -263,13 +264,6 @@ def paired_difference(baseline: ArrayLike, treatment: ArrayLike) -> Difference:
         p=sign_flip_p(differences),
         n=len(differences),
     )
-
-
-def _differences(baseline: ArrayLike, treatment: ArrayLike) -> np.ndarray:
-    baseline, treatment = _finite(baseline), _finite(treatment)
-    if len(baseline) != len(treatment):
-        raise ValueError(f"{len(baseline)} and {len(treatment)} scores are not pairs")
-    return treatment - baseline
 
 
 def _finite(values: ArrayLike) -> np.ndarray:

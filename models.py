@@ -38,7 +38,6 @@ class Encoder(nn.Module):
 
     def __init__(self, width: float):
         super().__init__()
-        self.width = width
         self.channels = c1, c2, c3, c4, c5 = [max(1, round(width * c)) for c in CHANNELS]
         self.stage1 = conv_block(1, c1)
         self.stage2 = nn.Sequential(halve(), conv_block(c1, c2))
@@ -125,9 +124,7 @@ class Decoder(nn.Module):
         width: its own channels, as a multiple of the encoder's at each scale.
     """
 
-    def __init__(
-        self, channels: Sequence[int], skips: bool = True, outputs: int = 1, width: float = 0.5
-    ):
+    def __init__(self, channels: Sequence[int], skips: bool, outputs: int, width: float):
         super().__init__()
         self.skips = skips
         c1, c2, _, _, c5 = channels

@@ -13,7 +13,6 @@ from msgspec.structs import force_setattr
 
 from harness.options import about, defaults, option_name, options_of
 
-RUNS_DIR = Path("runs")
 WEIGHTS_DIR = Path("results/weights")  # the published ones
 ENCODER, MODEL = "encoder.safetensors", "model.safetensors"  # the weights that a run leaves
 DEFAULT_MODEL = str(WEIGHTS_DIR / "pretrained-seed0.safetensors")
@@ -90,7 +89,7 @@ class Recipe(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             if all(getattr(self, n) == value for n, value in options.items() if n not in SIZES)
         ][-1]
 
-    def words(self, left_out: tuple[str, ...] = ("seed",)) -> list[str]:
+    def words(self, left_out: tuple[str, ...]) -> list[str]:
         """What differs from the preset: a word an option."""
         usual = defaults(type(self)) | self.implied() | self.presets[self.preset]
         return [
@@ -215,11 +214,11 @@ class Setup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             words += ["from", *own] if own else []
         return "-".join(words)
 
-    def folder(self, runs_dir: str | Path = RUNS_DIR) -> Path:
+    def folder(self, runs_dir: str | Path = "runs") -> Path:
         """Where the run is kept: `<runs_dir>/<name>/seed<seed>`."""
         return Path(runs_dir) / self.name / f"seed{self.recipe.seed}"
 
-    def encoder_file(self, runs_dir: str | Path = RUNS_DIR) -> Path:
+    def encoder_file(self, runs_dir: str | Path) -> Path:
         """Where a pretraining's encoder is: with its run, or else where it is published."""
         own = self.folder(runs_dir) / ENCODER
         published = WEIGHTS_DIR / f"{self.name}-seed{self.recipe.seed}.safetensors"

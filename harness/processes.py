@@ -28,12 +28,12 @@ def end_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def helpers(most: int = 2) -> ProcessPoolExecutor:
-    """Processes for parts of one task. Ctrl-C is left to this one; they end with it."""
+def helpers() -> ProcessPoolExecutor:
+    """Two processes for parts of one task. Ctrl-C is left to this one; they end with it."""
     # Forked where that is usual, so that what is imported is there; and children of this process,
     # which those of the fork server, Python 3.14's default, are not.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    return ProcessPoolExecutor(most, context, initializer=_help, initargs=(os.getpid(),))
+    return ProcessPoolExecutor(2, context, initializer=_help, initargs=(os.getpid(),))
 
 
 def _help(parent: int) -> None:
