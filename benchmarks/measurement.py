@@ -182,8 +182,8 @@ def race(
             seconds, accuracy = (list(each) for each in zip(*epochs, strict=True))
             whole = list(accumulate(seconds))
             print(f"seed {seed}, {name}: {accuracy[-1]:.4f} after {whole[-1]:.1f} s", flush=True)
-            key = dict(zip(KEYS, (name, seed, cycle), strict=True))
-            yield key | {"seconds": whole, "accuracy": accuracy}
+            row = {"contender": name, "seed": seed, "cycle": cycle}
+            yield row | {"seconds": whole, "accuracy": accuracy}
 
 
 def recipe_of(name: str, base: ClassifierRecipe, seed: int, cycle: float) -> ClassifierRecipe:

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from classification import TrainedModel
 from harness.files import shown, write_atomically
-from pictures.preparing import prepare
+from pictures.preparing import Prepared, prepare
 from pictures.reading import Unusable, read_picture
 
 CELL = 21  # characters: the longest class name, its probability, and space
@@ -42,8 +42,7 @@ class Row:
     file: str
     problem: str | None = None
     picture: Image.Image | None = None  # RGBA
-    seen: np.ndarray | None = None  # uint8 (28, 28)
-    distinct: bool = True  # from its ground
+    prepared: Prepared | None = None
     answers: list[Answer] = field(default_factory=list)
 
 
@@ -53,20 +52,20 @@ def look(files: list[str], models: list[TrainedModel], top: int) -> list[Row]:
     for row in tqdm(rows, unit="picture", disable=None, dynamic_ncols=True, leave=False):
         try:
             row.picture = read_picture(row.file)
-            row.seen, row.distinct = prepare(row.picture)
+            row.prepared = prepare(row.picture)
         except Unusable as error:
             row.problem = str(error)
     usable = [row for row in rows if row.problem is None]
     if not usable:
         return rows
-    images = torch.from_numpy(np.stack([row.seen for row in usable]))
+    images = torch.from_numpy(np.stack([row.prepared.pixels for row in usable]))
     for model in models:
         shares, labels = model.predict(images).topk(min(top, len(model.classes)))
         like = model.is_like_training(images)
         found = zip(usable, shares.tolist(), labels.tolist(), like, strict=True)
         for row, row_shares, row_labels, known in found:
             likeliest = [(model.classes[k], p) for k, p in zip(row_labels, row_shares, strict=True)]
-            doubts = [NOT_DISTINCT] if not row.distinct else []
+            doubts = [] if row.prepared.distinct else [NOT_DISTINCT]
             doubts += [NOT_LIKE] if known is False else []
             row.answers.append(Answer(likeliest, doubts))
     return rows
@@ -83,14 +82,14 @@ def as_table(rows: list[Row], models: list[str]) -> str:
 
     lines = ["picture".ljust(first) + "  ".join(shorten(m, CELL).ljust(CELL) for m in models)]
     for row in rows:
-        texts = [f"{red}{part}{plain}" for part in wrapped(row.problem or "", space - first - 1)]
+        texts = []
         if row.answers:
             likeliest, *others = zip(*map(cells, row.answers), strict=True)
             texts = [f"{bold}{'  '.join(likeliest)}{plain}", *map("  ".join, others)]
         doubts = dict.fromkeys(doubt for answer in row.answers for doubt in answer.doubts)
-        if doubts:
-            parts = wrapped(f"? {'; '.join(doubts)}", space - first - 1)
-            texts += [f"{red}{part}{plain}" for part in parts]
+        remark = row.problem or (f"? {'; '.join(doubts)}" if doubts else "")
+        parts = textwrap.wrap(shown(remark), max(20, space - first - 1))
+        texts += [f"{red}{part}{plain}" for part in parts]
         names = [shorten(row.file, first - 2), *[""] * len(texts)]
         lines += [name.ljust(first) + text for name, text in zip(names, texts, strict=False)]
     return "\n".join(line.rstrip() for line in lines)
@@ -103,10 +102,6 @@ def cells(answer: Answer) -> list[str]:
         f"{shown(name)[:12]:12} {100 * share:6.1f} {unit}"
         for (name, share), unit in zip(answer.classes, units, strict=False)
     ]
-
-
-def wrapped(text: str, width: int) -> list[str]:
-    return textwrap.wrap(shown(text), max(20, width))
 
 
 def shorten(text: str, width: int) -> str:
@@ -171,7 +166,7 @@ def draw(rows: list[Row], models: list[str], path: str) -> None:
             0.5, -0.02, shorten(row.file, 30), fontsize=6, ha="center", va="top",
             transform=left.transAxes, parse_math=False,
         )  # fmt: skip
-        middle.imshow(row.seen, cmap="gray", vmin=0, vmax=255)
+        middle.imshow(row.prepared.pixels, cmap="gray", vmin=0, vmax=255)
         for axis, answer in zip(right, row.answers, strict=True):
             colour = "#dddddd" if answer.doubts else "#9ecae1"
             for place, (name, share) in enumerate(answer.classes):
