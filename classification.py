@@ -157,11 +157,13 @@ class Predictor:
         unused = torch.zeros(len(images), dtype=torch.int64)
         batches = evaluation_batches(images, unused, self.normalise, self.compute)
         found = predict(self.model, batches, self.recipe, self.compute).cpu()
-        return found if self.temperature == 1 else tempered(found, self.temperature)
+        return tempered(found, self.temperature)
 
 
 def tempered(probabilities: Tensor, temperature: float) -> Tensor:
     """Probabilities (n, classes) whose logarithms are divided by the temperature."""
+    if temperature == 1:
+        return probabilities
     smallest = torch.finfo(probabilities.dtype).tiny
     return (probabilities.clamp_min(smallest).log() / temperature).softmax(dim=1)
 
@@ -186,15 +188,15 @@ def fit_temperature(probabilities: Tensor, labels: Tensor) -> float:
 
 def test(run: Run, task: Classification, dataset: ImageSet) -> Metrics:
     """The trained model's scores; the test set is read here, once, and its predictions written."""
-    recipe, labels = task.recipe, task.valid_batches.labels.cpu()
-    predict_images = Predictor(task.model.eval(), task.batches.normalise, recipe, task.compute)
-    valid = predict_images(task.valid_batches.padded)  # they are not moved, so as they are
+    recipe, compute, model = task.recipe, task.compute, task.model.eval()
+    valid = predict(model, task.valid_batches, recipe, compute).cpu()
+    labels = task.valid_batches.labels.cpu()
     loss, accuracy = score(valid, labels)
     temperature = fit_temperature(valid, labels)
     scores = None
     if not recipe.skip_test:
-        probabilities = predict_images(dataset.test_images)
-        scores = write_predictions(run, probabilities, temperature, dataset)
+        predictor = Predictor(model, task.batches.normalise, recipe, compute)
+        scores = write_predictions(run, predictor(dataset.test_images), temperature, dataset)
     return Metrics(
         **task.size,
         classes=dataset.classes,
@@ -226,18 +228,20 @@ def write_predictions(
 def predict(
     forward: Callable[..., Tensor], batches: Batches, recipe: ClassifierRecipe, compute: Compute
 ) -> Tensor:
-    """Class probabilities (N, classes), float32, in the batches' order.
+    """Class probabilities (N, classes), float32, in the batches' order."""
+    with compute.autocast():
+        return torch.cat([average(forward, images, recipe) for images, _ in batches.in_order()])
+
+
+def average(forward: Callable[..., Tensor], images: Tensor, recipe: ClassifierRecipe) -> Tensor:
+    """Class probabilities (n, classes), float32, of normalised images (n, 1, 28, 28).
 
     Where training mirrors images, an image and its mirror image are averaged: test-time
     augmentation (Krizhevsky et al. 2012, section 4.1).
     """
-    found = []
-    for images, _ in batches.in_order():
-        views = [images] if recipe.flip == "none" else [images, images.flip(-1)]
-        with compute.autocast():
-            logits = torch.stack([forward(view) for view in views])
-        found.append(logits.float().softmax(dim=-1).mean(dim=0))
-    return torch.cat(found)
+    views = [images] if recipe.flip == "none" else [images, images.flip(-1)]
+    logits = torch.stack([forward(view) for view in views])
+    return logits.float().softmax(dim=-1).mean(dim=0)
 
 
 def score(probabilities: Tensor, labels: Tensor) -> tuple[float, float]:

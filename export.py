@@ -67,7 +67,7 @@ def network(predictor):
     """
     import torch
 
-    from classification import tempered
+    from classification import average, tempered
 
     class PixelsToProbabilities(torch.nn.Module):
         def __init__(self):
@@ -75,10 +75,8 @@ def network(predictor):
             self.model = predictor.model
 
         def forward(self, pixels):
-            views = [pixels] if predictor.recipe.flip == "none" else [pixels, pixels.flip(-1)]
-            shares = [self.model(predictor.normalise(view)).softmax(dim=1) for view in views]
-            averaged, temperature = torch.stack(shares).mean(dim=0), predictor.temperature
-            return averaged if temperature == 1 else tempered(averaged, temperature)
+            shares = average(self.model, predictor.normalise(pixels), predictor.recipe)
+            return tempered(shares, predictor.temperature)
 
     return PixelsToProbabilities().eval()
 
