@@ -1,6 +1,6 @@
 """The U-Net autoencoder: reconstruction loss, pretraining, the encoder that it leaves behind."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated
@@ -72,10 +72,11 @@ def reconstruction_batch(
 
 
 def corrupted(
-    batches: Iterable[tuple[Tensor, Tensor]], recipe: AutoencoderRecipe, rng: torch.Generator
+    batches: Batches, recipe: AutoencoderRecipe, epoch: int
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """`reconstruction_batch` of each."""
-    for images, _ in batches:
+    """`reconstruction_batch` of each of an epoch's; seed and epoch alone decide."""
+    rng = generator(recipe.seed, "corruption", epoch)
+    for images, _ in batches.epoch(epoch):
         yield reconstruction_batch(images, recipe, rng)
 
 
@@ -94,8 +95,7 @@ class Reconstruction(Task):
     recipe: AutoencoderRecipe
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        rng = generator(self.recipe.seed, "corruption", epoch)
-        return corrupted(self.batches.epoch(epoch), self.recipe, rng)
+        return corrupted(self.batches, self.recipe, epoch)
 
     @cached_property
     def validation(self) -> list[tuple[Tensor, Tensor, Tensor]]:
@@ -104,7 +104,8 @@ class Reconstruction(Task):
         They are kept, up to 170 MB: making them takes half as long as the network's own pass.
         """
         rng = generator(self.recipe.seed, "validation")
-        return list(corrupted(self.valid_batches.in_order(), self.recipe, rng))
+        batches = self.valid_batches.in_order()
+        return [reconstruction_batch(images, self.recipe, rng) for images, _ in batches]
 
     def loss(self, output: Tensor, wanted: Tensor, counted: Tensor) -> Tensor:
         return reconstruction_loss(output, wanted, counted)
@@ -143,8 +144,7 @@ class AuxiliaryReconstruction(nn.Module):
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """What `loss` takes, batch by batch; a function of the epoch alone."""
-        rng = generator(self.recipe.seed, "corruption", epoch)
-        return corrupted(self.batches.epoch(epoch), self.recipe, rng)
+        return corrupted(self.batches, self.recipe, epoch)
 
     def loss(self, encoder: Encoder, seen: Tensor, wanted: Tensor, counted: Tensor) -> Tensor:
         """The weighted reconstruction loss, a scalar."""
