@@ -105,7 +105,7 @@ class Reconstruction(Task):
         """
         rng = generator(self.recipe.seed, "validation")
         batches = self.valid_batches.in_order()
-        return [reconstruction_batch(images, self.recipe, rng) for images, _ in batches]
+        return [reconstruction_batch(images, self.recipe, rng) for images in batches]
 
     def loss(self, output: Tensor, wanted: Tensor, counted: Tensor) -> Tensor:
         return reconstruction_loss(output, wanted, counted)
@@ -186,7 +186,7 @@ def reconstructions(task: Reconstruction) -> dict[str, np.ndarray]:
     Hidden pixels of `corrupted` are NaN. An output of normalised patches gets the original
     patches' mean and deviation back.
     """
-    images = next(task.valid_batches.in_order())[0][:EXAMPLES]
+    images = next(task.valid_batches.in_order())[:EXAMPLES]
     seen, _, counted = (part[:EXAMPLES] for part in task.validation[0])
     output = task.model.eval()(seen)[:, :1]
     if task.recipe.target != "pixels":

@@ -94,12 +94,11 @@ class Batches:
             rows, columns = offsets[:, index]
             yield self._cut(index, rows, columns, mirrored[index]), self.labels[index]
 
-    def in_order(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """All images once, as they are."""
+    def in_order(self) -> Iterator[Tensor]:
+        """All images once, as they are, without labels."""
         inside = slice(self.shift, self.shift + SIZE)
-        images = self.padded[:, inside, inside].split(self.batch_size)
-        for part, labels in zip(images, self.labels.split(self.batch_size), strict=True):
-            yield self.normalise(part), labels
+        for part in self.padded[:, inside, inside].split(self.batch_size):
+            yield self.normalise(part)
 
     def _mirrored(self, epoch: int) -> Tensor:
         if self.flip == "none":

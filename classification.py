@@ -230,7 +230,7 @@ def predict(
 ) -> Tensor:
     """Class probabilities (N, classes), float32, in the batches' order."""
     with compute.autocast():
-        return torch.cat([average(forward, images, recipe) for images, _ in batches.in_order()])
+        return torch.cat([average(forward, images, recipe) for images in batches.in_order()])
 
 
 def average(forward: Callable[..., Tensor], images: Tensor, recipe: ClassifierRecipe) -> Tensor:
@@ -274,7 +274,7 @@ def pictures(task: Classification, classes: list[str]) -> dict[str, "Figure"]:
     """What TensorBoard shows of a classifier."""
     predicted = predict(task.model, task.valid_batches, task.recipe, task.compute).cpu()
     labels = task.valid_batches.labels.cpu()
-    first = next(task.valid_batches.in_order())[0][:EXAMPLES]
+    first = next(task.valid_batches.in_order())[:EXAMPLES]
     titles = [
         f"{classes[row.argmax()]} {row.max():.2f}\n{classes[label]}"
         for row, label in zip(predicted[:EXAMPLES], labels, strict=False)
@@ -306,7 +306,7 @@ class Typical(nn.Module):
 
         model = task.model.eval()
         batches = task.valid_batches.in_order()
-        hidden = torch.cat([model.hidden(images).float().cpu() for images, _ in batches])
+        hidden = torch.cat([model.hidden(images).float().cpu() for images in batches])
         labels = task.valid_batches.labels.cpu()
         typical = cls(hidden.shape[1], model.classifier[-1].out_features)
         fitted, held = hidden[::2], hidden[1::2]  # far more would be within a limit of its own fit
