@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import repeat
 from typing import TYPE_CHECKING, Annotated
 
@@ -136,32 +135,11 @@ def recompute_bn_stats(encoder: nn.Module, batches: Batches, compute: Compute) -
         update_bn(batches.epoch(0), encoder)
 
 
-@dataclass(frozen=True)
-class Predictor:
-    """Class probabilities of uint8 images (n, 28, 28).
-
-    Args:
-        model: in the mode of evaluation.
-        temperature: divides the logarithms of the probabilities, which moves no class ahead of
-            another.
-    """
-
-    model: nn.Module
-    normalise: Normalisation
-    recipe: ClassifierRecipe
-    compute: Compute
-    temperature: float = 1.0
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Float32 (n, classes) on the CPU."""
-        unused = torch.zeros(len(images), dtype=torch.int64)
-        batches = evaluation_batches(images, unused, self.normalise, self.compute)
-        found = predict(self.model, batches, self.recipe, self.compute).cpu()
-        return tempered(found, self.temperature)
-
-
 def tempered(probabilities: Tensor, temperature: float) -> Tensor:
-    """Probabilities (n, classes) whose logarithms are divided by the temperature."""
+    """Probabilities (n, classes) whose logarithms are divided by the temperature.
+
+    It moves no class ahead of another.
+    """
     if temperature == 1:
         return probabilities
     smallest = torch.finfo(probabilities.dtype).tiny
@@ -195,8 +173,11 @@ def test(run: Run, task: Classification, dataset: ImageSet) -> Metrics:
     temperature = fit_temperature(valid, labels)
     scores = None
     if not recipe.skip_test:
-        predictor = Predictor(model, task.batches.normalise, recipe, compute)
-        scores = write_predictions(run, predictor(dataset.test_images), temperature, dataset)
+        batches = evaluation_batches(
+            dataset.test_images, dataset.test_labels, task.batches.normalise, compute
+        )
+        probabilities = predict(model, batches, recipe, compute).cpu()
+        scores = write_predictions(run, probabilities, temperature, dataset)
     return Metrics(
         **task.size,
         classes=dataset.classes,
@@ -344,13 +325,21 @@ class TrainedModel:
             self.typical = Typical(model.classifier[-1].in_features, len(card.classes))
             fill(self.typical, known, path)
         self.classes = card.classes
-        model, normalise = compute.place(model).eval(), Normalisation(card.mean, card.std)
-        self.predict = Predictor(model, normalise, card.recipe, compute, card.temperature)
+        self.model = compute.place(model).eval()
+        self.normalise = Normalisation(card.mean, card.std)
+        self.compute = compute
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Class probabilities, float32 (n, classes) on the CPU, of uint8 images (n, 28, 28)."""
+        unused = torch.zeros(len(images), dtype=torch.int64)
+        batches = evaluation_batches(images, unused, self.normalise, self.compute)
+        found = predict(self.model, batches, self.card.recipe, self.compute).cpu()
+        return tempered(found, self.card.temperature)
 
     @torch.inference_mode()
     def is_like_training(self, images: Tensor) -> list[bool | None]:
         """Whether each uint8 image (n, 28, 28) is like the ones it was trained for, if known."""
         if self.typical is None:
             return [None] * len(images)
-        hidden = [self.predict.model.hidden(self.predict.normalise(x)) for x in images.split(1000)]
+        hidden = [self.model.hidden(self.normalise(part)) for part in images.split(1000)]
         return (self.typical(torch.cat(hidden)) <= self.typical.limit).tolist()

@@ -60,8 +60,8 @@ def main(argv=None) -> None:
     )
 
 
-def network(predictor):
-    """A `classification.Predictor` as one `torch.nn.Module`, views and temperature inside.
+def network(trained):
+    """A `classification.TrainedModel` as one `torch.nn.Module`, views and temperature inside.
 
     It takes uint8 (N, 28, 28), light on black as in Fashion-MNIST, to float32 (N, classes).
     """
@@ -72,11 +72,11 @@ def network(predictor):
     class PixelsToProbabilities(torch.nn.Module):
         def __init__(self):
             super().__init__()
-            self.model = predictor.model
+            self.model = trained.model
 
         def forward(self, pixels):
-            shares = average(self.model, predictor.normalise(pixels), predictor.recipe)
-            return tempered(shares, predictor.temperature)
+            shares = average(self.model, trained.normalise(pixels), trained.card.recipe)
+            return tempered(shares, trained.card.temperature)
 
     return PixelsToProbabilities().eval()
 
@@ -109,7 +109,7 @@ def as_onnx(trained):
         warnings.simplefilter("ignore")  # about the exporter's own innards
         names = {"input_names": [INPUT], "output_names": [OUTPUT]}
         options = {"dynamo": True, "opset_version": OPSET, "verbose": False}
-        program = torch.onnx.export(network(trained.predict), **example(), **names, **options)
+        program = torch.onnx.export(network(trained), **example(), **names, **options)
     for node in program.model.graph.all_nodes():
         node.metadata_props.clear()  # where in this machine's files each step was written
     program.model.metadata_props.update(metadata(trained))
@@ -122,7 +122,7 @@ def as_pt2(trained):
     """A file's bytes for `torch.export.load`, and the module that this gives."""
     import torch
 
-    program, buffer = torch.export.export(network(trained.predict), **example()), io.BytesIO()
+    program, buffer = torch.export.export(network(trained), **example()), io.BytesIO()
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)
     torch.export.save(program, buffer, extra_files=metadata(trained))

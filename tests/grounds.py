@@ -213,7 +213,7 @@ def unlike(model: TrainedModel, dataset, count: int, rng: np.random.Generator) -
 
 @torch.inference_mode()
 def hidden(model: TrainedModel, images: torch.Tensor) -> torch.Tensor:
-    network, normalise = model.predict.model, model.predict.normalise
+    network, normalise = model.model, model.normalise
     return torch.cat([network.hidden(normalise(part)) for part in images.split(1000)])
 
 
@@ -222,7 +222,7 @@ def scores(model: TrainedModel, images: torch.Tensor, known: torch.Tensor) -> di
     """Higher for stranger images; k-NN is the tenth neighbour's distance on the unit sphere."""
     features, unit = hidden(model, images), torch.nn.functional.normalize
     nearest = torch.cdist(unit(features), unit(known)).topk(10, largest=False).values[:, -1]
-    energy = -model.predict.model.classifier[-1](features).logsumexp(dim=1)
+    energy = -model.model.classifier[-1](features).logsumexp(dim=1)
     return {"Mahalanobis": model.typical(features), "k-NN": nearest, "energy": energy}
 
 

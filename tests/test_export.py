@@ -57,9 +57,9 @@ def onnx_file(trained, tmp_path_factory) -> Path:
 def test_the_network_has_the_views_and_the_temperature_inside(tmp_path, flip):
     model = TrainedModel(model_file(tmp_path / "model", flip=flip), CPU)
     with torch.inference_mode():
-        found = network(model.predict)(PIXELS)
+        found = network(model)(PIXELS)
     torch.testing.assert_close(found, model.predict(PIXELS))
-    plain = model.predict.model(model.predict.normalise(PIXELS))
+    plain = model.model(model.normalise(PIXELS))
     assert (plain.softmax(dim=1) - found).abs().max() > 0.01
 
 
