@@ -110,8 +110,8 @@ class Reconstruction(Task):
     def loss(self, output: Tensor, wanted: Tensor, counted: Tensor) -> Tensor:
         return reconstruction_loss(output, wanted, counted)
 
-    def parameter_groups(self, learning_rate: float) -> list[dict]:
-        return [{"params": list(self.model.parameters()), "lr": learning_rate}]
+    def parameter_groups(self) -> list[dict]:
+        return [{"params": list(self.model.parameters()), "lr": self.recipe.learning_rate}]
 
     @torch.inference_mode()
     def evaluate(self, forward: Callable[..., Tensor]) -> dict[str, float]:

@@ -109,13 +109,13 @@ class Classification(Task):
             loss = loss + self.auxiliary.loss(self.model.encoder, *unlabelled)
         return loss
 
-    def parameter_groups(self, learning_rate: float) -> list[dict]:
+    def parameter_groups(self) -> list[dict]:
         head = list(self.model.classifier.parameters())
         head += self.auxiliary.parameters() if self.auxiliary else []
-        scaled = learning_rate * self.recipe.encoder_lr_scale
+        rate, scale = self.recipe.learning_rate, self.recipe.encoder_lr_scale
         return [
-            {"params": list(self.model.encoder.parameters()), "lr": scaled},
-            {"params": head, "lr": learning_rate},
+            {"params": list(self.model.encoder.parameters()), "lr": rate * scale},
+            {"params": head, "lr": rate},
         ]
 
     def evaluate(self, forward: Callable[..., Tensor]) -> dict[str, float]:

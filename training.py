@@ -64,7 +64,7 @@ class Task(nn.Module):
 
     - `epoch(epoch)`: the epoch's batches, each (inputs, *targets); a function of the epoch alone.
     - `loss(output, *targets)`: a batch's mean loss, a scalar, of the model's float32 output.
-    - `parameter_groups(learning_rate)`: the optimizer's, those of the highest rate last.
+    - `parameter_groups()`: the optimizer's, those of the highest rate last.
     - `evaluate(forward)`: what is measured on validation images, without randomness.
     """
 
@@ -121,7 +121,7 @@ def fit(run: Run, task: Task, pictures: Callable[[], dict[str, "Figure"]]) -> li
         UserError: a loss is no longer a finite number; the last good checkpoint stays.
     """
     recipe, compute, steps = task.recipe, task.compute, len(task)
-    optimizer = make_optimizer(task, recipe)
+    optimizer = make_optimizer(task)
     scheduler = make_scheduler(optimizer, recipe.schedule, steps * recipe.epochs)
     images = len(task.batches.labels)
     print(f"{run.folder}: {counted(images, 'image')} on {compute}")
@@ -191,14 +191,14 @@ def legs(done: int, epochs: int, validations: int) -> list[range]:
     return [range(a, b) for a, b in pairwise(ends) if a < b]
 
 
-def make_optimizer(task: Task, recipe: Recipe) -> torch.optim.Optimizer:
+def make_optimizer(task: Task) -> torch.optim.Optimizer:
     """Adam; or Muon for the filters of 3x3 convolutions but the first, and Adam for the rest.
 
     With Muon for the classifier's two hidden layers, too, validation accuracy was no higher after
     one epoch, and Muon took several times as long.
     """
-    groups = task.parameter_groups(recipe.learning_rate)
-    if recipe.optimizer == "adam":
+    groups = task.parameter_groups()
+    if task.recipe.optimizer == "adam":
         return torch.optim.Adam(groups, fused=True)
     filters = {id(weight) for weight in hidden_filters(task.model)}
     parts = [

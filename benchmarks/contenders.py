@@ -138,7 +138,7 @@ def our_loop(task: Task, steps: int) -> Contender:
 def bare_step(task: Task, steps: int) -> Contender:
     """Forward, backward and optimizer step, on one batch that is there already."""
     compute, stopwatch = task.compute, Stopwatch(steps)
-    optimizer = make_optimizer(task, task.recipe)
+    optimizer = make_optimizer(task)
     backward = make_backward(task, compute.callable(task.model), optimizer, compute)
     fixed = next(iter(task.epoch(0)))
 

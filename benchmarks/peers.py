@@ -101,7 +101,7 @@ class Peer:
 
     def optimizer(self) -> torch.optim.Optimizer:
         if self.recipe.optimizer == "muon":
-            return make_optimizer(self.task, self.recipe)
+            return make_optimizer(self.task)
         rate, fused = self.recipe.learning_rate, True if self.tuned else None
         return torch.optim.Adam(self.model.parameters(), lr=rate, fused=fused)
 

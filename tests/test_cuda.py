@@ -37,7 +37,7 @@ def trained(recipe, compute):
         task = Reconstruction(new_autoencoder(recipe), batches, held_out, recipe, compute)
     else:
         task = Classification(new_alexnet(recipe, 10), batches, held_out, recipe, compute)
-    optimizer = make_optimizer(task, recipe)
+    optimizer = make_optimizer(task)
     scheduler = make_scheduler(optimizer, "one-cycle", len(task) * recipe.epochs)
     backward = make_backward(task, task.model, optimizer, compute)
     task.model.train()

@@ -84,7 +84,7 @@ def make_task(**options) -> Classification:
 
 def test_muon_takes_all_filters_but_the_first_and_adam_the_rest():
     task = make_task(optimizer="muon", encoder_lr_scale=0.5)
-    optimizer = make_optimizer(task, task.recipe)
+    optimizer = make_optimizer(task)
     names = {id(parameter): name for name, parameter in task.model.named_parameters()}
     by_muon = {
         names[id(parameter)]: group["lr"]
