@@ -160,7 +160,7 @@ def without_specks(mask: np.ndarray, compared_to: int | None = None) -> np.ndarr
     areas = np.bincount(patches.ravel())
     areas[0] = 0  # what is not in the mask
     least = SPECK * (areas.max() if compared_to is None else compared_to)
-    return (areas >= max(least, DUST))[patches] & mask
+    return (areas >= max(least, DUST))[patches]
 
 
 def fill_outline(item: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import sys
 import textwrap
 import warnings
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import NamedTuple
 
 import numpy as np
@@ -77,8 +78,8 @@ def as_table(rows: list[Row], models: list[str]) -> str:
     coloured = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
     bold, red, plain = (BOLD, RED, PLAIN) if coloured else ("", "", "")
     space = shutil.get_terminal_size().columns if terminal else 10_000
-    longest = max((len(shown(row.file)) for row in rows), default=0)
-    first = min(max(longest, len("picture")), max(10, space - 1 - (CELL + 2) * len(models))) + 2
+    longest = max(len(shown(name)) for name in ["picture", *(row.file for row in rows)])
+    first = min(longest, max(10, space - 1 - (CELL + 2) * len(models))) + 2
 
     lines = ["picture".ljust(first) + "  ".join(shorten(m, CELL).ljust(CELL) for m in models)]
     for row in rows:
@@ -90,8 +91,8 @@ def as_table(rows: list[Row], models: list[str]) -> str:
         remark = row.problem or (f"? {'; '.join(doubts)}" if doubts else "")
         parts = textwrap.wrap(shown(remark), max(20, space - first - 1))
         texts += [f"{red}{part}{plain}" for part in parts]
-        names = [shorten(row.file, first - 2), *[""] * len(texts)]
-        lines += [name.ljust(first) + text for name, text in zip(names, texts, strict=False)]
+        places = zip_longest([shorten(row.file, first - 2)], texts, fillvalue="")
+        lines += [name.ljust(first) + text for name, text in places]
     return "\n".join(line.rstrip() for line in lines)
 
 
