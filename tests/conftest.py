@@ -3,15 +3,23 @@
 import gzip
 import hashlib
 import struct
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 import data
+import pretrain_autoencoder
+import train_baseline
+from classification import ModelCard
+from harness.weights import load_weights
 
 torch.set_num_threads(1)
 
+ROOT = Path(__file__).parents[1]
 TINY = ["--dataset", "digits", "--width", "0.1", "--epochs", "2"]
 
 
@@ -53,17 +61,20 @@ def data_dir(tmp_path, archives):
 @pytest.fixture(scope="session")
 def autoencoder_dir(tmp_path_factory):
     """A finished pretraining run."""
-    from pretrain_autoencoder import main
-
-    return finished(main, tmp_path_factory.mktemp("autoencoder"))
+    return finished(pretrain_autoencoder.main, tmp_path_factory.mktemp("autoencoder"))
 
 
 @pytest.fixture(scope="session")
 def baseline_dir(tmp_path_factory):
     """A finished baseline run."""
-    from train_baseline import main
+    return finished(train_baseline.main, tmp_path_factory.mktemp("baseline"))
 
-    return finished(main, tmp_path_factory.mktemp("baseline"))
+
+def python(code: str, *arguments, cwd=ROOT, **options) -> str:
+    """What this code prints in a process of its own, which must end well."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    shown = {"stdout": subprocess.PIPE, "text": True, "check": True}
+    return subprocess.run(command, cwd=cwd, **shown, **options).stdout
 
 
 def finished(main, runs_dir, *options):
@@ -80,9 +91,6 @@ def only_run(runs_dir):
 
 def weights_of(folder):
     """The tensors of a run's model."""
-    from classification import ModelCard
-    from harness.weights import load_weights
-
     return load_weights(folder / "model.safetensors", ModelCard, "")[0]
 
 

@@ -10,9 +10,11 @@ from harness.files import write_arrays, write_json
 from harness.rundir import Config, Data, Environment, Run
 from metrics import Metrics, ValidScores, classification_report
 from recipes import AutoencoderRecipe, ClassifierRecipe, EncoderSource, Setup
-from report.study import Study
-from report.tables import COLUMNS, RESULTS
+from report.collect import collect
+from report.study import read_study, study_file
+from report.tables import COLUMNS, RESULTS, Tables
 
+STUDY = read_study(study_file("fashion"))
 CLASSES = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"]
 CLASSES += ["Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
 LABELS = np.repeat(np.arange(10, dtype=np.uint8), 20)  # 200 test images, 20 a class
@@ -42,15 +44,18 @@ def autoencoder(seed: int = 0, **options) -> Setup:
     return Setup(recipe=AutoencoderRecipe(seed=seed, **options))
 
 
-def first_images_wrong(count: int) -> list[tuple[int, int]]:
-    """Errors for `write_run`, spread over the classes: image, and the class it is taken for."""
-    return [(20 * (k % 10) + k // 10, (k + 1) % 10) for k in range(count)]
+def wrong(count: int) -> np.ndarray:
+    """Predicted classes with so many errors, spread over the classes."""
+    predicted = LABELS.copy()
+    for k in range(count):
+        predicted[20 * (k % 10) + k // 10] = (k + 1) % 10
+    return predicted
 
 
 def write_run(
     runs_dir: Path,
     setup: Setup,
-    errors=(),
+    predicted: np.ndarray = LABELS,
     *,
     history: dict[int, float] | None = None,
     temperature: float | None = None,
@@ -61,7 +66,6 @@ def write_run(
     """Write a finished run where its setup belongs; its folder.
 
     Args:
-        errors: pairs of image and predicted class; all other predictions are right.
         history: epoch and validation accuracy of each row of history.csv, 30 s a row.
         temperature: of a run whose probabilities, 0.9 each, were calibrated, to 0.95.
     """
@@ -81,9 +85,6 @@ def write_run(
         arrays = {"original": images, "corrupted": images, "output": images}
         write_arrays(folder / "reconstructions.npz", **arrays, label=np.arange(3))
     elif not setup.recipe.skip_test:
-        predicted = labels.copy()
-        for image, wrong in errors:
-            predicted[image] = wrong
         shares = {"probability": 0.9} | ({"calibrated": 0.95} if temperature else {})
         arrays = {name: np.full(len(labels), of, np.float32) for name, of in shares.items()}
         write_arrays(folder / "predictions.npz", **arrays, predicted=predicted, label=labels)
@@ -95,15 +96,13 @@ def write_run(
     return folder
 
 
+def tables_of(runs_dir: Path) -> Tables:
+    """The tables of the runs there, collected into its results/."""
+    collect(runs_dir, runs_dir / "results")
+    return Tables(runs_dir / "results")
+
+
 MACHINE = {"machine": "some processor", "device": "cpu", "threads": 1, "precision": "fp32"}
-
-
-def wrong(count: int) -> np.ndarray:
-    """Predicted classes with so many errors, spread over the classes."""
-    predicted = LABELS.copy()
-    for image, taken_for in first_images_wrong(count):
-        predicted[image] = taken_for
-    return predicted
 
 
 def row_of(setup: Setup, predicted: np.ndarray | None, **columns) -> dict[str, object]:
@@ -152,15 +151,15 @@ def write_predictions(folder: Path, name: str, seeds: tuple[int], predicted: tup
     np.savez(folder / "predictions" / f"{name}.npz", **arrays)
 
 
-def whole_study(study: Study, errors: dict[str, int]) -> list[tuple[Setup, np.ndarray]]:
+def whole_study(errors: dict[str, int]) -> list[tuple[Setup, np.ndarray]]:
     """Every run of the open questions.
 
     Args:
         errors: by arm, how many test images are wrong; 30 for the others. Odd seeds have one more.
     """
-    plan = pd.concat([study.plan(question) for question in study.questions]).explode("seeds")
+    plan = pd.concat([STUDY.plan(question) for question in STUDY.questions]).explode("seeds")
     cells = plan.drop_duplicates(["name", "seeds"])[["arm", "label_fraction", "seeds"]]
     return [
-        (study.setup(arm, budget, seed), wrong(errors.get(arm, 30) + seed % 2))
+        (STUDY.setup(arm, budget, seed), wrong(errors.get(arm, 30) + seed % 2))
         for arm, budget, seed in cells.itertuples(index=False)
     ]

@@ -1,40 +1,29 @@
 """Questions as rows: pairs by seed, families, corrections and verdicts."""
 
-from pathlib import Path
-
 import pandas as pd
 import pytest
-from made_up import ENVIRONMENT, first_images_wrong, pretrained, scratch, write_run
+from made_up import STUDY, pretrained, scratch, tables_of, write_run, wrong
 from msgspec.structs import replace
 
-from report.collect import collect
 from report.compare import accuracies, compare
-from report.study import Question, read_study
+from report.study import Question
 from report.tables import Tables
 
-STUDY = read_study(Path(__file__).parents[1] / "study.toml")
 ARMS = {"scratch": scratch, "pretrained": pretrained}
+ONE_FAMILY = [["pretrained minus scratch"]]
 
 
-def question(seeds, compare=(("pretrained minus scratch",),), arms=("scratch", "pretrained")):
-    pairs = [list(family) for family in compare]
-    return Question(
-        id="asked",
-        sentence="?",
-        arms=list(arms),
-        budgets=[1.0],
-        seeds=list(seeds),
-        compare=pairs,
-    )
+def question(seeds, compare=ONE_FAMILY) -> Question:
+    cells = {"arms": [*ARMS], "budgets": [1.0], "seeds": [*seeds]}
+    return Question(id="asked", sentence="?", **cells, compare=compare)
 
 
 def tables(tmp_path, **errors) -> Tables:
     """Tables of runs whose i-th seed has so many wrong predictions of 200, by arm."""
     for arm, counts in errors.items():
         for seed, count in enumerate(counts):
-            write_run(tmp_path, ARMS[arm](seed), first_images_wrong(count))
-    collect(tmp_path, tmp_path / "results")
-    return Tables(tmp_path / "results")
+            write_run(tmp_path, ARMS[arm](seed), wrong(count))
+    return tables_of(tmp_path)
 
 
 def test_a_difference_is_the_arm_less_its_control_over_the_seeds_that_both_have(tmp_path):
@@ -63,11 +52,11 @@ def test_an_incomplete_comparison_is_not_tested_and_keeps_its_place_in_the_corre
     (row,) = compare(found, STUDY, question(range(7))).itertuples()
     assert (row.pairs, row.tested, row.verdict) == (6, False, "undecided")
     # Two comparisons are planned, of which one has no run yet: it counts as p = 1.
-    family = (("pretrained minus scratch", "frozen minus scratch"),)
+    family = [["pretrained minus scratch", "frozen minus scratch"]]
     (row,) = compare(found, STUDY, question(range(6), family)).itertuples()
     assert row.corrected_p == pytest.approx(2 * row.p) and row.verdict == "undecided"
     # In a family of its own it would not.
-    families = (("pretrained minus scratch",), ("frozen minus scratch",))
+    families = [["pretrained minus scratch"], ["frozen minus scratch"]]
     (row,) = compare(found, STUDY, question(range(6), families)).itertuples()
     assert row.corrected_p == row.p and row.verdict == "better"
 
@@ -80,15 +69,6 @@ def test_equal_arms_are_equivalent_and_the_primary_question_has_its_own_words(tm
     asked = question(range(6))
     assert compare(worse, STUDY, asked)["verdict"].tolist() == ["worse"]
     assert compare(worse, STUDY, replace(asked, id="primary"))["verdict"].tolist() == ["harms"]
-
-
-def test_pairs_of_two_machines_are_counted(tmp_path):
-    found = tables(tmp_path, scratch=[20, 20])
-    write_run(tmp_path, pretrained(0), environment=replace(ENVIRONMENT, precision="bf16"))
-    write_run(tmp_path, pretrained(1), environment=ENVIRONMENT)
-    collect(tmp_path, found.folder)
-    (row,) = compare(Tables(found.folder), STUDY, question(range(2))).itertuples()
-    assert (row.pairs, row.two_machines) == (2, 1)
 
 
 def test_a_closed_question_is_rows_of_a_table(tmp_path):

@@ -2,25 +2,21 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from made_up import DATA, autoencoder, first_images_wrong, pretrained, scratch, write_run
+from made_up import DATA, STUDY, autoencoder, pretrained, scratch, tables_of, write_run, wrong
 from matplotlib.figure import Figure
 from msgspec.structs import replace
 
 from data import load_dataset
 from harness.files import write_arrays
 from report import galleries, plots
-from report.collect import collect
 from report.numbers import curves
 from report.plots import default_runs, draw_report, original_runs
-from report.study import read_study
 from report.tables import Tables
 
-STUDY = read_study(Path(__file__).parents[1] / "study.toml")
 CURVES = {
     f"{name}{arm}.png"
     for name in ("train_losses", "valid_losses", "valid_acc")
@@ -30,22 +26,15 @@ OF_A_PAIR = {"arms_overlaid.png", "same_epoch.png", "confusion.png"}
 OF_BUDGETS = {"label_efficiency.png", "gain.png", "learning_speed.png", "class_differences.png"}
 
 
-def tables_of(runs_dir) -> Tables:
-    collect(runs_dir, runs_dir / "results")
-    return Tables(runs_dir / "results")
-
-
-def write_arm(runs_dir, arm, seeds, wrong, budget=1.0, **options):
+def write_arm(runs_dir, arm, seeds, errors, budget=1.0, **options):
     """Runs of an arm of the study, the first seed's with so many errors, the next one more."""
     for k, seed in enumerate(seeds):
-        write_run(
-            runs_dir, STUDY.setup(arm, budget, seed), first_images_wrong(wrong + k), **options
-        )
+        write_run(runs_dir, STUDY.setup(arm, budget, seed), wrong(errors + k), **options)
 
 
-def one_pair(runs_dir, **options) -> Tables:
-    for setup, wrong in ((scratch(), 30), (pretrained(), 20)):
-        write_run(runs_dir, setup, first_images_wrong(wrong), **options)
+def one_pair(runs_dir) -> Tables:
+    write_run(runs_dir, scratch(), wrong(30))
+    write_run(runs_dir, pretrained(), wrong(20))
     return tables_of(runs_dir)
 
 
@@ -89,14 +78,11 @@ def test_a_single_pair_has_its_pictures_the_same_each_time(tmp_path):
     assert again.read_bytes() == first[again.name]
 
 
-@pytest.mark.parametrize(
-    ("setup", "names"),
-    [
-        (scratch(), {name for name in CURVES if "pretrained" not in name}),
-        (pretrained(), {name for name in CURVES if "pretrained" in name}),
-        (autoencoder(), set()),
-    ],
-)
+@pytest.mark.parametrize(("setup", "names"), [
+    (scratch(), {name for name in CURVES if "pretrained" not in name}),
+    (pretrained(), {name for name in CURVES if "pretrained" in name}),
+    (autoencoder(), set()),
+])  # fmt: skip
 def test_an_arm_alone_has_its_curves_and_an_encoder_alone_nothing(tmp_path, setup, names):
     write_run(tmp_path, setup)
     (tmp_path / "img").mkdir()
@@ -178,10 +164,10 @@ def test_the_lead_is_the_pretrained_less_the_other_at_the_same_epoch(tmp_path, a
 
 
 def test_all_arms_and_those_without_a_network_stand_over_the_label_budgets(tmp_path, axes_of):
-    wrong = {"scratch": (100, 40), "plain": (30, 30), "pretrained": (20, 20)}
-    for arm, counts in wrong.items():
-        for budget, count in zip((0.01, 1.0), counts, strict=True):
-            write_arm(tmp_path, arm, (10,), count, budget=budget)
+    errors = {"scratch": (100, 40), "plain": (30, 30), "pretrained": (20, 20)}
+    for arm, (few, many) in errors.items():
+        write_arm(tmp_path, arm, (10,), few, budget=0.01)
+        write_arm(tmp_path, arm, (10,), many)
     tables = tables_of(tmp_path)
     facts = {"name": "HOG", "label_fraction": [0.01, 0.01, 1.0], "seed": [10, 0, 10]}
     scores = {"test_accuracy": [0.5, 0.0, 0.7], "core_seconds": 60}
@@ -221,9 +207,9 @@ def draw_tested(runs_dir, data_dir, *setups_and_errors):
     dataset = load_dataset("fashion", data_dir, download=False)
     labels = dataset.test_labels.numpy()
     data = replace(DATA, digest=dataset.digest, test_images=len(labels))
-    for setup, wrong in setups_and_errors:
-        errors = [(k, (labels[k] + 1) % 10) for k in range(wrong)]
-        write_run(runs_dir, setup, errors, data=data, labels=labels)
+    for setup, errors in setups_and_errors:
+        predicted = np.where(np.arange(len(labels)) < errors, (labels + 1) % 10, labels)
+        write_run(runs_dir, setup, predicted, data=data, labels=labels)
     galleries.draw_images(tables_of(runs_dir), STUDY, runs_dir, data_dir)
 
 

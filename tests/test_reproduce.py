@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from made_up import ENVIRONMENT, autoencoder, first_images_wrong, pretrained, scratch, write_run
+from made_up import ENVIRONMENT, autoencoder, pretrained, scratch, write_run, wrong
 from msgspec.structs import replace
 
 from report.collect import collect
@@ -21,7 +21,7 @@ def folders(tmp_path):
     """Published tables of two seeds, and where runs are to be made again."""
     for seed in (0, 1):
         for setup in (scratch(seed), autoencoder(seed), pretrained(seed)):
-            write_run(tmp_path / "runs", setup, first_images_wrong(20))
+            write_run(tmp_path / "runs", setup, wrong(20))
     collect(tmp_path / "runs", tmp_path / "results")
     anew = tmp_path / "anew"
     return anew, ["--results-dir", str(tmp_path / "results"), "--reproduced-dir", str(anew)]
@@ -30,7 +30,7 @@ def folders(tmp_path):
 def test_equal_runs(folders, capsys):
     anew, options = folders
     for setup in (scratch(), autoencoder(), pretrained()):
-        write_run(anew, setup, first_images_wrong(20), environment=replace(ENVIRONMENT, commit="x"))
+        write_run(anew, setup, wrong(20), environment=replace(ENVIRONMENT, commit="x"))
     main(options)
     lines = capsys.readouterr().out.splitlines()
     assert [line.endswith("all figures equal") for line in lines] == [True, True, True, False]
@@ -39,14 +39,14 @@ def test_equal_runs(folders, capsys):
 def test_another_machine_and_another_encoder(folders, capsys):
     anew, options = folders
     elsewhere = replace(ENVIRONMENT, threads=8, torch="3")
-    write_run(anew, scratch(), first_images_wrong(30), environment=elsewhere)
+    write_run(anew, scratch(), wrong(30), environment=elsewhere)
     main(options)
     first, figures, reasons, _ = capsys.readouterr().out.splitlines()
     assert "0.8500 (0.9000 published), 95.00 % of the predictions" in first
     assert "test_accuracy is 0.9 there and 0.85 here" in figures
     assert "threads is 2 there and 8 here; torch is 2 there and 3 here" in reasons
     other = replace(pretrained().encoder, digest="e" * 64)
-    write_run(anew, replace(pretrained(), encoder=other), first_images_wrong(21))
+    write_run(anew, replace(pretrained(), encoder=other), wrong(21))
     main(options)
     assert "encoder_digest is " in capsys.readouterr().out
 
