@@ -2,12 +2,12 @@
 
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import ROOT, python
 
 from classification import ModelCard, TrainedModel, new_alexnet
 from export import FORMATS, largest_difference, network
@@ -17,10 +17,9 @@ from harness.errors import UserError
 from harness.weights import save_weights
 from recipes import ClassifierRecipe
 
-HERE = Path(__file__).parent.parent
 CPU = Compute(torch.device("cpu"), "fp32", torch.contiguous_format, compile=False)
 ENCODER_CODE, ONNX_CODE = re.findall(
-    r"```python\n(.*?)```", (HERE / "models.md").read_text(encoding="utf-8"), re.DOTALL
+    r"```python\n(.*?)```", (ROOT / "models.md").read_text(encoding="utf-8"), re.DOTALL
 )
 CLASSES = ["T-shirt/top", "Trouser", "Robe du soir «ä»"]
 # Random images that fade to the right, so that mirroring matters.
@@ -53,14 +52,11 @@ def onnx_file(trained, tmp_path_factory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("flip", ["none", "alternate"])
-def test_the_network_has_the_views_and_the_temperature_inside(tmp_path, flip):
-    model = TrainedModel(model_file(tmp_path / "model", flip=flip), CPU)
+def test_a_network_whose_images_are_not_mirrored_has_one_view(tmp_path):
+    model = TrainedModel(model_file(tmp_path / "model", flip="none"), CPU)
     with torch.inference_mode():
         found = network(model)(PIXELS)
     torch.testing.assert_close(found, model.predict(PIXELS))
-    plain = model.model(model.normalise(PIXELS))
-    assert (plain.softmax(dim=1) - found).abs().max() > 0.01
 
 
 def test_onnx_gives_the_models_probabilities(trained, onnx_file):
@@ -84,7 +80,7 @@ def test_onnx_says_what_it_is(trained, onnx_file):
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 18)]
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
     content = onnx_file.read_bytes()
-    assert str(HERE).encode() not in content
+    assert str(ROOT).encode() not in content
     assert b".py" not in content  # where each step was written, in the files of this machine
 
 
@@ -97,7 +93,7 @@ def test_pt2_gives_the_models_probabilities(trained, tmp_path, capsys):
     torch.testing.assert_close(network(PIXELS[:1]), trained.predict(PIXELS[:1]))
     torch.testing.assert_close(network(PIXELS), trained.predict(PIXELS))
     assert json.loads(extra["classes"]) == CLASSES
-    assert str(HERE).encode() not in path.read_bytes()
+    assert str(ROOT).encode() not in path.read_bytes()
 
 
 def test_what_computes_something_else_is_refused(trained):
@@ -117,12 +113,6 @@ def test_a_missing_package_is_named(fails, tmp_path, monkeypatch, package):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_missing_model_is_an_error(fails, tmp_path):
-    assert "model.safetensors' is missing" in fails(
-        export, "--model", tmp_path / "model.safetensors"
-    )
-
-
 def test_the_encoders_code_in_models_md(autoencoder_dir, tmp_path, monkeypatch, capsys):
     place = tmp_path / "results" / "weights"
     place.mkdir(parents=True)
@@ -134,10 +124,6 @@ def test_the_encoders_code_in_models_md(autoencoder_dir, tmp_path, monkeypatch, 
 
 def test_the_onnx_code_in_models_md_needs_no_torch(onnx_file):
     code = f"{ONNX_CODE}\nimport sys; assert not {{'torch', 'models'}} & set(sys.modules)"
-    command = [sys.executable, "-c", code]
-    result = subprocess.run(
-        command, cwd=onnx_file.parent, capture_output=True, text=True, check=True
-    )
-    lines = result.stdout.splitlines()
+    lines = python(code, cwd=onnx_file.parent).splitlines()
     assert len(lines) == 5
     assert all(line.startswith(tuple(CLASSES)) for line in lines)

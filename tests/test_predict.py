@@ -6,7 +6,6 @@ import json
 import os
 import re
 import struct
-import subprocess
 import sys
 import zlib
 from pathlib import Path
@@ -15,6 +14,7 @@ import grounds
 import numpy as np
 import PIL
 import pytest
+from conftest import python
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
@@ -24,7 +24,6 @@ from pictures.preparing import prepare
 from pictures.reading import Unusable, decode, find_pictures, read_picture
 from predict import main as predict
 
-HERE = Path(__file__).parent.parent
 WHITE, GREY, BLACK = (255,) * 3, (200,) * 3, (0,) * 3
 
 
@@ -240,9 +239,8 @@ def test_the_largest_pictures_take_little(tmp_path):
         "    assert max(read_picture(name).size) == KEPT\n"
         "    print((most() - before) / 1024, time.process_time() - start)"
     )
-    command = [sys.executable, "-c", script, *map(str, tmp_path.iterdir())]
-    output = subprocess.run(command, capture_output=True, check=True, cwd=HERE, text=True).stdout
-    measured = [tuple(map(float, line.split())) for line in output.splitlines()]
+    lines = python(script, *tmp_path.iterdir()).splitlines()
+    measured = [tuple(map(float, line.split())) for line in lines]
     assert len(measured) == 4
     assert all(megabytes < 500 and seconds < 2 for megabytes, seconds in measured)
 

@@ -4,44 +4,37 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
-from conftest import TINY, finished, weights_of
+from conftest import ROOT, TINY, finished, python, weights_of
 
+import autoencoding
 import training
-from autoencoding import (
-    AuxiliaryReconstruction,
-    read_encoder,
-    reconstruction_batch,
-    reconstruction_loss,
-)
 from batches import Batches, Normalisation
 from harness.errors import share_cores
 from harness.files import read_json
 from harness.rundir import Config
 from models import AlexNet
-from plot import main as plot
 from pretrain_autoencoder import main as pretrain
 from recipes import AutoencoderRecipe, ClassifierRecipe, Setup
 from train_baseline import main as baseline
 from train_pretrained import main as pretrained
 
-HERE = Path(__file__).parent.parent
 SCRIPTS = sorted(
-    path.stem for path in HERE.glob("*.py") if "\n@exit_cleanly\ndef main(" in path.read_text()
+    path.stem for path in ROOT.glob("*.py") if "\n@exit_cleanly\ndef main(" in path.read_text()
 )
 
 
 def shell(command, **environment):
     """What a shell command gives, with this Python as `python`."""
-    python = f"{sys.executable} -W error::BytesWarning"
+    command = command.replace("python ", f"{sys.executable} -W error::BytesWarning ", 1)
     return subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {command.replace('python ', f'{python} ', 1)}"],
+        ["bash", "-c", f"set -o pipefail; {command}"],
         capture_output=True,
-        cwd=HERE,
+        cwd=ROOT,
         env=os.environ | environment,
     )
 
@@ -61,7 +54,7 @@ def test_threads_that_wait_leave_their_cores_soon(own, monkeypatch):
 def test_help_is_instant_and_the_shell_is_told_that_a_script_completes():
     assert len(SCRIPTS) == 8
     for script in SCRIPTS:
-        assert "PYTHON_ARGCOMPLETE_OK" in (HERE / f"{script}.py").read_text()[:1024], script
+        assert "PYTHON_ARGCOMPLETE_OK" in (ROOT / f"{script}.py").read_text()[:1024], script
     code = (
         "import importlib, os, sys, time\n"
         "for script in sys.argv[1:]:\n"
@@ -72,9 +65,7 @@ def test_help_is_instant_and_the_shell_is_told_that_a_script_completes():
         "print(os.environ['GOMP_SPINCOUNT'], time.process_time())"
     )
     known = {k: v for k, v in os.environ.items() if not k.startswith(("GOMP_", "OMP_"))}
-    command = [sys.executable, "-c", code, *SCRIPTS]
-    output = subprocess.check_output(command, env=known, cwd=HERE, text=True)
-    spins, seconds = output.splitlines()[-1].split()
+    spins, seconds = python(code, *SCRIPTS, env=known).splitlines()[-1].split()
     assert spins == "3000"
     assert float(seconds) < 1  # of the processor: a busy machine must not fail the test
 
@@ -108,10 +99,8 @@ def test_bad_options(fails, options):
 
 
 def test_a_folder_without_data(fails, tmp_path, monkeypatch):
-    def refuse(*args, **kwargs):
-        raise OSError("no network")
-
-    monkeypatch.setattr("urllib.request.OpenerDirector.open", refuse)
+    no_network = Mock(side_effect=OSError("no network"))
+    monkeypatch.setattr("urllib.request.OpenerDirector.open", no_network)
     place = ["--data-dir", tmp_path / "none", "--runs-dir", tmp_path / "runs"]
     assert "--data-dir" in fails(baseline, *place)
     assert not (tmp_path / "runs").exists()
@@ -127,7 +116,7 @@ def test_a_file_is_no_folder_of_runs(fails, tmp_path, place):
 def test_the_pretrained_arm(autoencoder_dir, tmp_path):
     file = autoencoder_dir / "encoder.safetensors"
     folder = finished(pretrained, tmp_path, "--encoder", str(file), "--freeze-encoder")
-    kept, source = read_encoder(file)
+    kept, source = autoencoding.read_encoder(file)
     state = weights_of(folder)
     changed = {name for name, value in kept.items() if (state[f"encoder.{name}"] != value).any()}
     # Weights stay; statistics are taken anew, since pretraining saw corrupted images.
@@ -161,7 +150,8 @@ def test_an_auxiliary_loss_takes_statistics_of_whole_images_alone():
     encoder = AlexNet(0.1).encoder
     images = torch.randint(256, (8, 28, 28), dtype=torch.uint8)
     unlabelled = Batches(images, torch.zeros(8).long(), Normalisation(128.0, 64.0), batch_size=8)
-    auxiliary = AuxiliaryReconstruction(encoder, unlabelled, ClassifierRecipe(auxiliary_loss=0.5))
+    recipe = ClassifierRecipe(auxiliary_loss=0.5)
+    auxiliary = autoencoding.AuxiliaryReconstruction(encoder, unlabelled, recipe)
     before = encoder.stage1[1].running_mean.clone()
     (batch,) = auxiliary.epoch(0)
     loss = auxiliary.loss(encoder, *batch)
@@ -169,7 +159,8 @@ def test_an_auxiliary_loss_takes_statistics_of_whole_images_alone():
     assert torch.equal(encoder.stage1[1].running_mean, before)
     assert encoder.stage1[0].weight.grad.abs().sum() > 0
     output = auxiliary.decoder(*encoder(batch[0]))
-    assert loss.item() == pytest.approx(0.5 * reconstruction_loss(output, *batch[1:]).item())
+    plain = autoencoding.reconstruction_loss(output, *batch[1:])
+    assert loss.item() == pytest.approx(0.5 * plain.item())
     assert not torch.equal(encoder.stage1[1].running_mean, before)
 
 
@@ -221,7 +212,7 @@ def test_a_file_that_is_not_this_models_encoder(fails, autoencoder_dir, baseline
 def test_other_pretrainings(options, target, images, tmp_path):
     folder = finished(pretrain, tmp_path, *options.split())
     assert read_json(folder / "config.json", Config[Setup]).data.train_images == images
-    recipe = read_encoder(folder / "encoder.safetensors")[1].recipe
+    recipe = autoencoding.read_encoder(folder / "encoder.safetensors")[1].recipe
     assert (recipe.target, recipe.skips) == (target, "--no-skips" not in options)
     with np.load(folder / "reconstructions.npz") as arrays:
         assert arrays["output"].shape == (10, 28, 28)
@@ -229,10 +220,9 @@ def test_other_pretrainings(options, target, images, tmp_path):
 
 def test_what_is_wanted_of_each_target():
     images = torch.randn(4, 1, 28, 28)
-    wanted = [
-        reconstruction_batch(images, AutoencoderRecipe(target=target), torch.Generator())[1]
-        for target in ("pixels", "normalised", "gradients")
-    ]
+    recipes = [AutoencoderRecipe(target=t) for t in ("pixels", "normalised", "gradients")]
+    rng = torch.Generator()
+    wanted = [autoencoding.reconstruction_batch(images, recipe, rng)[1] for recipe in recipes]
     assert torch.equal(wanted[0], images)
     assert wanted[1].shape == images.shape and not torch.equal(wanted[1], images)
     assert wanted[2].shape == (4, 9, 28, 28) and torch.equal(wanted[2][:, :1], wanted[1])
@@ -244,10 +234,6 @@ def test_normalised_patches_get_their_means_back(autoencoder_dir):
         # Two epochs on the digits do little, but each patch has its own mean back.
         error = np.square(arrays["output"] - original)[hidden].mean()
     assert error < np.square(original.mean() - original)[hidden].mean()
-
-
-def test_plot_without_runs(fails, tmp_path):
-    assert "train first" in fails(plot, "--runs-dir", tmp_path / "runs")
 
 
 DRY_RUN = "python study.py --dry-run --runs-dir nowhere"

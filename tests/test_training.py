@@ -1,28 +1,21 @@
 import platform
 import subprocess
-import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from conftest import python
 from sklearn.metrics import accuracy_score, log_loss
 from torch import nn
 
+import training
 from batches import Batches, Normalisation, evaluation_batches
 from classification import Classification, fit_temperature, predict, score, tempered
 from harness.compute import commit, set_up_compute
 from harness.progress import Progress
 from models import AlexNet
 from recipes import ClassifierRecipe
-from training import (
-    legs,
-    make_backward,
-    make_optimizer,
-    make_scheduler,
-    orthogonalised,
-    train_epoch,
-    unbiased_statistics,
-)
 
 CPU = set_up_compute("cpu", "fp32")
 
@@ -31,7 +24,7 @@ def rates_of(schedule: str, steps: int, rates=(0.1,)) -> np.ndarray:
     """The learning rates of each group, before each step and after the last."""
     groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr": rate} for rate in rates]
     optimizer = torch.optim.Adam(groups)
-    scheduler = make_scheduler(optimizer, schedule, steps)
+    scheduler = training.make_scheduler(optimizer, schedule, steps)
     shown = [scheduler.get_last_lr()]
     for _ in range(steps):
         optimizer.step()
@@ -40,21 +33,15 @@ def rates_of(schedule: str, steps: int, rates=(0.1,)) -> np.ndarray:
     return np.array(shown)
 
 
-class MeanOfOutput:
-    """A task whose loss is the mean of what the model gives."""
-
-    def loss(self, output):
-        return output.mean()
-
-
 def test_the_train_loss_weighs_an_uneven_last_batch_by_its_images():
     weight = nn.Parameter(torch.ones(()))
     batches = [(torch.tensor([1.0, 2.0, 3.0]),), (torch.tensor([10.0]),)]
     optimizer = torch.optim.SGD([weight], lr=0.0)
-    scheduler = make_scheduler(optimizer, "constant", len(batches))
-    backward = make_backward(MeanOfOutput(), lambda x: weight * x, optimizer, CPU)
+    scheduler = training.make_scheduler(optimizer, "constant", len(batches))
+    task = SimpleNamespace(loss=torch.mean)
+    backward = training.make_backward(task, lambda x: weight * x, optimizer, CPU)
     with Progress(1, len(batches), 0) as progress:
-        loss = train_epoch(backward, optimizer, scheduler, batches, progress)
+        loss = training.train_epoch(backward, optimizer, scheduler, batches, progress)
     assert loss == pytest.approx(16 / 4)  # a mean over batches would be (2 + 10) / 2
 
 
@@ -84,7 +71,7 @@ def make_task(**options) -> Classification:
 
 def test_muon_takes_all_filters_but_the_first_and_adam_the_rest():
     task = make_task(optimizer="muon", encoder_lr_scale=0.5)
-    optimizer = make_optimizer(task)
+    optimizer = training.make_optimizer(task)
     names = {id(parameter): name for name, parameter in task.model.named_parameters()}
     by_muon = {
         names[id(parameter)]: group["lr"]
@@ -95,7 +82,7 @@ def test_muon_takes_all_filters_but_the_first_and_adam_the_rest():
     convolutions = ["stage2.1.0", "stage3.1.0", "stage3.2.0", "stage3.3.0"]
     assert by_muon == {f"encoder.{layer}.weight": 2e-3 for layer in convolutions}
     before = {name: value.clone() for name, value in task.model.named_parameters()}
-    make_backward(task, task.model, optimizer, CPU)(*next(iter(task.epoch(0))))
+    training.make_backward(task, task.model, optimizer, CPU)(*next(iter(task.epoch(0))))
     optimizer.step()
     for name, value in task.model.named_parameters():
         assert not torch.equal(value, before[name]), name
@@ -108,7 +95,7 @@ def test_muon_takes_all_filters_but_the_first_and_adam_the_rest():
 def test_orthogonalising_keeps_the_singular_vectors(shape):
     torch.manual_seed(0)
     left, values, right = torch.linalg.svd(torch.randn(shape), full_matrices=False)
-    found = left.mT @ orthogonalised(left @ values.diag() @ right) @ right.mT
+    found = left.mT @ training.orthogonalised(left @ values.diag() @ right) @ right.mT
     assert torch.allclose(found, found.diag().diag(), atol=1e-4)
     assert found.diag().min() > 0.3 and found.diag().max() < 1.4
 
@@ -117,13 +104,13 @@ def test_running_statistics_of_a_few_steps_are_those_of_the_batches():
     norm = nn.BatchNorm2d(3)
     torch.manual_seed(0)
     images = 5 + 2 * torch.randn(4, 64, 3, 8, 8)
-    with unbiased_statistics(norm, 4):
+    with training.unbiased_statistics(norm, 4):
         for batch in images:
             norm(batch)
     assert torch.allclose(norm.running_mean, torch.full((3,), 5.0), atol=0.1)
     assert torch.allclose(norm.running_var, torch.full((3,), 4.0), atol=0.2)
     frozen = nn.BatchNorm2d(3).eval()
-    with unbiased_statistics(frozen, 4):
+    with training.unbiased_statistics(frozen, 4):
         frozen(images[0])
     assert frozen.running_var.tolist() == [1, 1, 1]
 
@@ -170,7 +157,7 @@ def test_prediction_averages_the_views_without_randomness(flip):
     (5, 5, []),
 ])  # fmt: skip
 def test_the_last_epoch_is_always_measured(done, validations, ends):
-    epochs = legs(done, 5, validations)
+    epochs = training.legs(done, 5, validations)
     assert [leg.stop for leg in epochs] == ends
     assert [epoch for leg in epochs for epoch in leg] == list(range(done, 5))
 
@@ -186,10 +173,9 @@ def test_a_temperature_mends_underconfidence_and_moves_no_class():
     assert torch.equal(tempered(soft, temperature).argmax(1), soft.argmax(1))
 
 
-@pytest.mark.parametrize(
-    ("capabilities", "precision"),
-    [({"avx2": True}, "fp32"), ({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16")],
-)
+@pytest.mark.parametrize(("capabilities", "precision"), [
+    ({"avx2": True}, "fp32"), ({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16"),
+])  # fmt: skip
 def test_bf16_is_chosen_where_the_processor_has_it(monkeypatch, capabilities, precision):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
     assert set_up_compute("cpu", "auto").precision == precision
@@ -232,5 +218,5 @@ print(faults())
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
 def test_freed_memory_is_kept():
-    usual, kept = map(int, subprocess.check_output([sys.executable, "-c", PAGE_FAULTS]).split())
+    usual, kept = map(int, python(PAGE_FAULTS).split())
     assert 2 * kept < usual  # a busy machine takes some back
