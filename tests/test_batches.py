@@ -2,14 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from batches import (
-    FLAT,
-    Batches,
-    Normalisation,
-    corrupt,
-    oriented_gradients,
-    patch_statistics,
-)
+from batches import FLAT, Batches, Normalisation, corrupt, oriented_gradients, patch_statistics
 
 IDENTITY = Normalisation(0.0, 1.0)
 COUNT = 23
@@ -42,10 +35,9 @@ def test_an_epoch_shows_each_image_once_in_an_order_that_seed_and_epoch_decide(i
     assert not torch.equal(whole_epoch(batches(images, seed=6), 1)[1], labels)
 
 
-@pytest.mark.parametrize(
-    ("count", "batch_size", "sizes"),
-    [(23, 8, [8, 8, 7]), (17, 8, [6, 6, 5]), (23, 2, [3] + [2] * 10)],
-)
+@pytest.mark.parametrize(("count", "batch_size", "sizes"), [
+    (23, 8, [8, 8, 7]), (17, 8, [6, 6, 5]), (23, 2, [3] + [2] * 10),
+])  # fmt: skip
 def test_batches_are_of_almost_one_size_and_never_of_one_image(images, count, batch_size, sizes):
     labels = torch.arange(count)
     source = Batches(images[:count], labels, IDENTITY, batch_size=batch_size)

@@ -13,16 +13,7 @@ from msgspec import convert, structs
 from benchmark import command, main, parse_args
 from benchmarks import contenders, measurement
 from benchmarks.contenders import Stopwatch, bare_step, flops_per_image, new_task, our_loop
-from benchmarks.measurement import (
-    CONTENDERS,
-    GOALS,
-    KEYS,
-    our_epochs,
-    recipe_of,
-    take_turns,
-    trainings,
-    usual_epochs,
-)
+from benchmarks.measurement import CONTENDERS, KEYS, our_epochs, recipe_of, usual_epochs
 from benchmarks.peers import LIBRARIES, Loader, Peer, usual_script
 from data import load_dataset
 from harness.compute import set_up_compute
@@ -141,7 +132,8 @@ def test_the_first_round_warms_up_and_all_take_turns():
         times = iter((9.0, 1.0, 2.0))
         return lambda: calls.append(name) or next(times)
 
-    rows = take_turns("model", {(name, True): contender(name) for name in "ab"}, rounds=2)
+    both = {(name, True): contender(name) for name in "ab"}
+    rows = measurement.take_turns("model", both, rounds=2)
     shared = {"model": "model", "tuned": True, "seconds": [1.0, 2.0]}
     assert rows == [shared | {"loop": "a"}, shared | {"loop": "b"}]
     assert calls == ["a", "b"] * 3
@@ -215,7 +207,7 @@ def test_the_recipes_that_race():
     assert (usual.shift, usual.flip, usual.width) == (0, "none", 0.1)
     mirrored = structs.replace(base, dataset="digits", flip="none")
     assert {recipe_of(name, mirrored, 0, 1).flip for name in CONTENDERS} == {"none"}
-    assert {seed for _, seed, _ in trainings(3, 2)} == {3, 4}
+    assert {seed for _, seed, _ in measurement.trainings(3, 2)} == {3, 4}
 
 
 def test_neither_evaluation_nor_start_counts(monkeypatch):
@@ -330,14 +322,14 @@ def race_of_all(best: float) -> Measured:
     # The accuracy at the end, by epochs.
     ends = {0.8: 0.913, 1: 0.915, 2: 0.922, 3: 0.931, 5: 0.937, 10: best, 15: 0.934}
     rows = []
-    for name, seed, cycle in trainings(0, 2):
+    for name, seed, cycle in measurement.trainings(0, 2):
         behind = 0.0 if name == "this project (fast)" else 0.002 * (1 + [*CONTENDERS].index(name))
         epochs = [cycle] if cycle < 1 else range(1, cycle + 1)
         row = dict(zip(KEYS, (name, seed, cycle), strict=True))
         row["seconds"] = [an_epoch[name] * epoch * (1 + 0.05 * seed) for epoch in epochs]
         row["accuracy"] = [ends[cycle] - behind - 0.002 * (cycle - epoch) for epoch in epochs]
         rows.append(row)
-    facts = {"goals": GOALS, "valid_images": 5000}
+    facts = {"goals": measurement.GOALS, "valid_images": 5000}
     return convert({"time_to_accuracy": PART | {"facts": facts, "rows": rows}}, Measured)
 
 
@@ -355,10 +347,11 @@ def test_the_page_of_all_contenders(tmp_path, best, last):
     assert (tmp_path / "time_to_accuracy.png").stat().st_size > 20_000
 
 
-@pytest.mark.parametrize("part", ["throughput", "time_to_accuracy"])
-def test_a_part_that_is_not_measured_is_not_drawn_and_told_how(measured, tmp_path, part):
+@pytest.mark.parametrize(("part", "drawn"), [
+    ("throughput", "time_to_accuracy.png"), ("time_to_accuracy", "benchmark.png"),
+])  # fmt: skip
+def test_a_part_that_is_not_measured_is_not_drawn_and_told_how(measured, tmp_path, part, drawn):
     partly = structs.replace(measured, **{part: None})
     assert "Not measured yet: `python benchmark.py" in benchmark_page(partly)
     draw_benchmark(partly, tmp_path)
-    names = {"throughput": "time_to_accuracy.png", "time_to_accuracy": "benchmark.png"}
-    assert [path.name for path in tmp_path.iterdir()] == [names[part]]
+    assert [path.name for path in tmp_path.iterdir()] == [drawn]

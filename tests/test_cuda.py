@@ -5,10 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from autoencoding import Reconstruction, new_autoencoder
-from batches import Normalisation, evaluation_batches, training_batches
-from classification import Classification, new_alexnet
-from data import load_dataset, split
+from benchmarks.contenders import new_task
+from classification import new_alexnet
+from data import load_dataset
 from harness.compute import FIRST_CALLS, Recorded, set_up_compute
 from harness.progress import Progress
 from harness.weights import digest_of
@@ -19,24 +18,12 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no graphi
 
 DATASET = load_dataset("digits", "data")
 OPTIONS = {"dataset": "digits", "width": 0.1, "epochs": 3, "batch_size": 100}
-RECIPES = {
-    "classifier": ClassifierRecipe(**OPTIONS),
-    "autoencoder": AutoencoderRecipe(**OPTIONS),
-}
+RECIPES = {"classifier": ClassifierRecipe(**OPTIONS), "autoencoder": AutoencoderRecipe(**OPTIONS)}
 
 
 def trained(recipe, compute):
     """The model after some epochs, which end in batches of another size."""
-    train, valid = split(DATASET, recipe.seed)
-    normalise = Normalisation.of(DATASET.train_images[train])
-    batches = training_batches(DATASET, train, normalise, recipe, compute)
-    held_out = evaluation_batches(
-        DATASET.train_images[valid], DATASET.train_labels[valid], normalise, compute
-    )
-    if isinstance(recipe, AutoencoderRecipe):
-        task = Reconstruction(new_autoencoder(recipe), batches, held_out, recipe, compute)
-    else:
-        task = Classification(new_alexnet(recipe, 10), batches, held_out, recipe, compute)
+    task = new_task(recipe, DATASET, compute)
     optimizer = make_optimizer(task)
     scheduler = make_scheduler(optimizer, "one-cycle", len(task) * recipe.epochs)
     backward = make_backward(task, task.model, optimizer, compute)

@@ -8,26 +8,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = {
-    "train_baseline",
-    "pretrain_autoencoder",
-    "train_pretrained",
-    "study",
-    "benchmark",
-    "predict",
-    "export",
-    "plot",
-}
+SCRIPTS = {"train_baseline", "pretrain_autoencoder", "train_pretrained", "study", "benchmark"}
+SCRIPTS |= {"predict", "export", "plot"}
 FOLDERS = {"harness", "report", "benchmarks", "pictures"}
 # The experiment, from what is used to what uses it: each imports only what stands before it.
-EXPERIMENT = [
-    {"harness"},
-    {"data", "recipes", "models", "metrics"},
-    {"batches"},
-    {"training"},
-    {"autoencoding"},
-    {"classification"},
-]
+EXPERIMENT = [{"harness"}, {"data", "recipes", "models", "metrics"}]
+EXPERIMENT += [{"batches"}, {"training"}, {"autoencoding"}, {"classification"}]
 ALL_OF_IT = set.union(*EXPERIMENT)
 MAY_IMPORT = {
     name: set().union(*EXPERIMENT[:level])

@@ -18,11 +18,8 @@ def test_shapes(width):
     images = torch.randn(2, 1, 28, 28)
     channels = [round(width * c) for c in (64, 192, 384, 256, 256)]
     maps = Encoder(width)(images)
-    assert [tuple(m.shape) for m in maps] == [
-        (2, channels[0], 28, 28),
-        (2, channels[1], 14, 14),
-        (2, channels[4], 7, 7),
-    ]
+    shapes = [(2, channels[0], 28, 28), (2, channels[1], 14, 14), (2, channels[4], 7, 7)]
+    assert [tuple(m.shape) for m in maps] == shapes
     assert AlexNet(width, 7)(images).shape == (2, 7)
 
 

@@ -33,28 +33,25 @@ TREND = pd.Series({"slope": -0.0222, "p": 0.002, "low": -0.0269, "high": -0.0176
 SMALL = pd.Series({"label_fraction": 1.0, "images_low": -0.00001, "images_high": 0.0044})
 
 
-@pytest.mark.parametrize(
-    ("text", "figures"),
-    [
-        (sentences.over_images(SMALL), "At 100 %, −0.00 to +0.44"),
-        (sentences.slightly_better(pd.DataFrame()), "no runs yet"),
-        (sentences.trains_faster(pd.DataFrame(), 10), "no runs yet"),
-        (sentences.slightly_better(LONGER[1:]), "(+1.00 to +3.00): 7 of 10 seeds."),
-        (sentences.standing("worse", True, 10, 10), "worse"),
-        (sentences.standing("worse", False, 3, 10), "3 of 10 seeds"),
-        (sentences.standing("worse", False, 3, 3), "too few seeds"),
-        (sentences.few_labels(FEW), "55 to 550 labels, 8.07 to 1.72 points"),
-        (sentences.many_labels(FEW, LONGER), "0.21 to 0.39 points, +0.02 at 30 % (equivalent)"),
-        (sentences.many_labels(FEW, LONGER), "−0.01 at 100 % (7 of 10 seeds)"),
-        (sentences.searched(LONGER), "+0.02 at 30 % (equivalent)"),
-        (sentences.task(SAME, PLAIN), "at 0.1 % of the labels, +8.77 points, +0.92 (undecided)"),
-        (sentences.same_recipe_note(*LOSSES), "−0.89 at 1 %, −0.81, −0.08 (−0.35 to +3.00)"),
-        (sentences.trend(TREND), "−2.22 points, −2.69 to −1.76"),
-        (sentences.calibrated(ERRORS, -0.08), "8.3 to 1.5 %, 8.2 to 1.4 %, too low, by 8.0 points"),
-        (sentences.calibrated(ERRORS, 0.08), "too high"),
-        (sentences.reliable(BINS), "90 % are right in 81 %, 31 % are right in 16 %"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("text", "figures"), [
+    (sentences.over_images(SMALL), "At 100 %, −0.00 to +0.44"),
+    (sentences.slightly_better(pd.DataFrame()), "no runs yet"),
+    (sentences.trains_faster(pd.DataFrame(), 10), "no runs yet"),
+    (sentences.slightly_better(LONGER[1:]), "(+1.00 to +3.00): 7 of 10 seeds."),
+    (sentences.standing("worse", True, 10, 10), "worse"),
+    (sentences.standing("worse", False, 3, 10), "3 of 10 seeds"),
+    (sentences.standing("worse", False, 3, 3), "too few seeds"),
+    (sentences.few_labels(FEW), "55 to 550 labels, 8.07 to 1.72 points"),
+    (sentences.many_labels(FEW, LONGER), "0.21 to 0.39 points, +0.02 at 30 % (equivalent)"),
+    (sentences.many_labels(FEW, LONGER), "−0.01 at 100 % (7 of 10 seeds)"),
+    (sentences.searched(LONGER), "+0.02 at 30 % (equivalent)"),
+    (sentences.task(SAME, PLAIN), "at 0.1 % of the labels, +8.77 points, +0.92 (undecided)"),
+    (sentences.same_recipe_note(*LOSSES), "−0.89 at 1 %, −0.81, −0.08 (−0.35 to +3.00)"),
+    (sentences.trend(TREND), "−2.22 points, −2.69 to −1.76"),
+    (sentences.calibrated(ERRORS, -0.08), "8.3 to 1.5 %, 8.2 to 1.4 %, too low, by 8.0 points"),
+    (sentences.calibrated(ERRORS, 0.08), "too high"),
+    (sentences.reliable(BINS), "90 % are right in 81 %, 31 % are right in 16 %"),
+])  # fmt: skip
 def test_a_sentence_takes_the_right_figures(text, figures):
     assert [figure for figure in figures.split(", ") if figure not in text] == []
 
@@ -81,14 +78,11 @@ def test_the_best_baseline_without_a_network(change, says):
     assert sentences.without_network(pd.DataFrame([worse, row | change])).endswith(says)
 
 
-@pytest.mark.parametrize(
-    ("columns", "says"),
-    [
-        ({}, "is ahead at epochs 1 and 2 and behind at epoch 3"),
-        ({"corrected_p": 0.2}, "at none of the epochs"),
-        ({"pairs": 3.0}, "not tested, 3 of 10 seeds"),
-    ],
-)
+@pytest.mark.parametrize(("columns", "says"), [
+    ({}, "is ahead at epochs 1 and 2 and behind at epoch 3"),
+    ({"corrected_p": 0.2}, "at none of the epochs"),
+    ({"pairs": 3.0}, "not tested, 3 of 10 seeds"),
+])  # fmt: skip
 def test_training_faster_is_told_by_epoch(columns, says):
     interval = {"low": [0.1, 0.1, -0.3, -0.1], "high": [0.2, 0.2, -0.1, 0.1]}
     epochs = pd.DataFrame(interval, index=[1, 2, 3, 4]).assign(pairs=10.0, corrected_p=0.01)

@@ -1,5 +1,6 @@
 """The study: what is missing for its questions, and how its runs are done."""
 
+import fcntl
 import signal
 import subprocess
 import sys
@@ -70,31 +71,26 @@ def toml(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def run(tmp_path):
-    def study(*options):
-        main(["--dataset", "digits", "--runs-dir", str(tmp_path / "runs"), *options])
+def planned(tmp_path, capsys):
+    """What is still to be done below runs/."""
 
-    return study
-
-
-@pytest.fixture
-def planned(run, capsys):
     def names(*options) -> list[str]:
         capsys.readouterr()
-        run("--dry-run", *options)
+        main(["--dataset", "digits", "--runs-dir", str(tmp_path / "runs"), "--dry-run", *options])
         return capsys.readouterr().out.splitlines()[1:]
 
     return names
 
 
-def test_a_question_in_the_file_alone_is_run_and_becomes_a_table(toml, run, planned, tmp_path):
+def test_a_question_in_the_file_alone_is_run_and_becomes_a_table(toml, planned, tmp_path):
     toml.write_text(TINY)
     assert planned() == [f"{SCRATCH}/seed0", f"{SCRATCH}/seed1"]
     toml.write_text(TINY + QUESTION)
     assert planned("--questions", "added") == [f"{ENCODER}/seed0", f"{PRETRAINED}/seed0"]
     assert planned("--questions", "primary", "--seeds", "1") == [f"{SCRATCH}/seed0"]
     assert len(planned("--label-fractions", "0.1")) == 4
-    run("--jobs", "2", "--questions", "primary", "added")
+    place = ["--dataset", "digits", "--runs-dir", str(tmp_path / "runs")]
+    main([*place, "--jobs", "2", "--questions", "primary", "added"])
     assert planned("--questions", "primary", "added") == [""]
 
     collect(tmp_path / "runs", tmp_path / "results")
@@ -113,27 +109,23 @@ def test_a_question_in_the_file_alone_is_run_and_becomes_a_table(toml, run, plan
     assert 1 < kept.multiply_adds / kept.parameters < 100  # a convolution's weight counts often
 
 
-@pytest.mark.parametrize(
-    ("options", "named"),
-    [(("--questions", "nothing"), "nothing"), (("--label-fractions", "0.5"), "0.5")],
-)
+@pytest.mark.parametrize(("options", "named"), [
+    (("--questions", "nothing"), "nothing"), (("--label-fractions", "0.5"), "0.5"),
+])  # fmt: skip
 def test_a_part_that_is_not_there_is_named(toml, tmp_path, fails, options, named):
     line = fails(main, "--dataset", "digits", "--runs-dir", tmp_path / "runs", *options)
     assert named in line and "choose from" in line
 
 
-@pytest.mark.parametrize(
-    ("before", "after", "named"),
-    [
-        ('arms = ["pretrained"]', 'arms = ["nobody"]', "nobody"),
-        ("budgets = [0.1]", "budgets = [0.5]", "0.5"),
-        ("seeds = [0]", "", "lacks"),
-        ('id = "added"', 'id = "primary"', "twice"),
-        ("epochs = 1 }", "epochs = 1", "tiny.toml"),
-        ('title = "pretrained"', 'tittle = "pretrained"', "tittle"),
-        ("seeds = [0]", 'seeds = [0]\nscreen = ["scratch minus pretrained"]', "compare"),
-    ],
-)
+@pytest.mark.parametrize(("before", "after", "named"), [
+    ('arms = ["pretrained"]', 'arms = ["nobody"]', "nobody"),
+    ("budgets = [0.1]", "budgets = [0.5]", "0.5"),
+    ("seeds = [0]", "", "lacks"),
+    ('id = "added"', 'id = "primary"', "twice"),
+    ("epochs = 1 }", "epochs = 1", "tiny.toml"),
+    ('title = "pretrained"', 'tittle = "pretrained"', "tittle"),
+    ("seeds = [0]", 'seeds = [0]\nscreen = ["scratch minus pretrained"]', "compare"),
+])  # fmt: skip
 def test_a_mistake_in_the_file_is_one_line(toml, before, after, named):
     toml.write_text((TINY + QUESTION).replace(before, after))
     with pytest.raises(UserError, match=named):
@@ -171,14 +163,9 @@ def test_a_folder_in_which_another_is_at_work(toml, tmp_path):
     job = Job(read_study(toml).setup("scratch", 0.1), tmp_path)
     folder = job.setup.folder(tmp_path)
     folder.mkdir(parents=True)
-    code = f"import sys, filelock; lock = filelock.FileLock({str(folder / LOCK)!r}); "
-    code += "lock.acquire(); print('mine', flush=True); sys.stdin.read()"
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", code], **pipes) as other:
-        other.stdout.readline()
-        outcome = do(job, PLACE, study=0)
-        other.stdin.close()
-    assert outcome.status == "skipped"
+    with open(folder / LOCK, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # which holds against whoever opens the file anew
+        assert do(job, PLACE, study=0).status == "skipped"
     assert not (folder / "config.json").exists()
     # The other has ended, and a run that fails frees the folder as well.
     assert do(job, PLACE | {"device": "nowhere"}, study=0).status == "failed"
