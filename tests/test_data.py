@@ -1,6 +1,5 @@
 import gzip
 import hashlib
-import struct
 import tracemalloc
 from pathlib import Path
 
@@ -24,43 +23,15 @@ def idx(axes: int, rest: bytes) -> bytes:
     return gzip.compress(HEADER + bytes([axes]) + rest, mtime=0)
 
 
-sizes = st.lists(st.integers(0, 4) | st.integers(0, 2**32 - 1), max_size=4)
-archives = (
-    st.binary()
-    | st.binary().map(gzip.compress)
-    | st.builds(idx, st.integers(0, 5), st.binary(max_size=64))
-    | st.builds(
-        lambda sizes, rest: idx(len(sizes), struct.pack(f">{len(sizes)}I", *sizes) + rest),
-        sizes,
-        st.binary(max_size=64),
-    )
-    | st.builds(
-        lambda at, bit: SMALL[:at] + bytes([SMALL[at] ^ 1 << bit]) + SMALL[at + 1 :],
-        st.integers(0, len(SMALL) - 1),
-        st.integers(0, 7),
-    )
-    | st.integers(0, len(SMALL)).map(lambda length: SMALL[:length])
-)
-
-
-@settings(deadline=None, max_examples=300)
-@given(archives)
-def test_any_bytes_are_an_array_or_a_user_error(archive):
-    try:
-        array = data.read_idx(archive)
-    except UserError as error:
-        assert str(error)
-    else:
-        assert array.dtype == np.uint8 and array.size and array.flags.writeable
-
-
-@pytest.mark.parametrize(
-    "damaged",
-    [b"not gzip", SMALL[:-9], idx(1, b"\x00\x00\x00\x05\x00"), gzip.compress(b""),
-     gzip.compress(b"\x00\x00\x0d\x01\x00\x00\x00\x01\x00")],
-)  # fmt: skip
+@pytest.mark.parametrize("damaged", [
+    b"", b"not gzip", SMALL[:-9], SMALL[:12] + b"x" + SMALL[13:], gzip.compress(b""),
+    idx(1, b"\x00\x00\x00\x05\x00"), idx(2, b"\x00\x00\x00\x05"), idx(0, b"\x00"),
+    idx(4, bytes([0, 0, 0, 1] * 4) + b"\x00"), idx(1, bytes(4)),
+    gzip.compress(b"\x00\x00\x0d\x01\x00\x00\x00\x01\x00"),
+])  # fmt: skip
 def test_read_idx_refuses(damaged):
-    assert np.array_equal(data.read_idx(SMALL), CUBE)
+    array = data.read_idx(SMALL)
+    assert np.array_equal(array, CUBE) and array.flags.writeable
     with pytest.raises(UserError):
         data.read_idx(damaged)
 
