@@ -11,6 +11,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import chain, repeat
+from unittest.mock import Mock
 
 import pytest
 
@@ -135,16 +136,10 @@ def test_asks_the_second_mirror_when_the_first_fails(failure, server, tmp_path):
     assert os.listdir(tmp_path) == [NAME]
 
 
-def test_asks_the_second_mirror_when_the_system_fails(server, tmp_path, monkeypatch):
-    resolve = socket.getaddrinfo
-
-    def getaddrinfo(host, *args, **options):
-        if host == "first.invalid":
-            raise LookupError("unknown encoding: idna")  # no error of a system's or a network's
-        return resolve(host, *args, **options)
-
-    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    mirrors = ["http://first.invalid/", server.mirror("good")]
+def test_asks_the_second_mirror_when_the_system_fails(tmp_path, monkeypatch):
+    answers = Mock(side_effect=[LookupError("unknown encoding: idna"), CONTENT])
+    monkeypatch.setattr(downloads, "_read", answers)
+    mirrors = ["http://first.invalid/", "http://second.invalid/"]
     assert fetch(tmp_path / NAME, mirrors=mirrors) == CONTENT
 
 
@@ -162,10 +157,7 @@ def test_when_every_mirror_fails_one_line_says_why_and_nothing_stays(server, tmp
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
 def test_a_full_disk_or_an_interrupt_is_not_the_mirrors_fault(error, server, tmp_path, monkeypatch):
-    def fsync(_):
-        raise error
-
-    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "fsync", Mock(side_effect=error))
     with pytest.raises(type(error)):
         fetch(tmp_path / NAME, mirrors=[server.mirror("good"), server.mirror("good")])
     assert server.asked == ["good"]
