@@ -101,7 +101,7 @@ class Reconstruction(Task):
     def validation(self) -> list[tuple[Tensor, Tensor, Tensor]]:
         """The validation images, corrupted alike every time.
 
-        They are kept, up to 170 MB: making them takes half as long as the network's own pass.
+        They are kept, up to 170 MB: making them anew would lengthen every evaluation.
         """
         rng = generator(self.recipe.seed, "validation")
         batches = self.valid_batches.in_order()
