@@ -182,7 +182,7 @@ def race(
             seconds, accuracy = (list(each) for each in zip(*epochs, strict=True))
             whole = list(accumulate(seconds))
             print(f"seed {seed}, {name}: {accuracy[-1]:.4f} after {whole[-1]:.1f} s", flush=True)
-            row = {"contender": name, "seed": seed, "cycle": cycle}
+            row = dict(zip(KEYS, (name, seed, cycle), strict=True))
             yield row | {"seconds": whole, "accuracy": accuracy}
 
 
