@@ -24,10 +24,10 @@ def idx(axes: int, rest: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("damaged", [
-    b"", b"not gzip", SMALL[:-9], SMALL[:12] + b"x" + SMALL[13:], gzip.compress(b""),
+    b"", b"not gzip", SMALL[:-9], SMALL[:12] + b"x" + SMALL[13:], gzip.compress(b"", mtime=0),
     idx(1, b"\x00\x00\x00\x05\x00"), idx(2, b"\x00\x00\x00\x05"), idx(0, b"\x00"),
     idx(4, bytes([0, 0, 0, 1] * 4) + b"\x00"), idx(1, bytes(4)),
-    gzip.compress(b"\x00\x00\x0d\x01\x00\x00\x00\x01\x00"),
+    gzip.compress(b"\x00\x00\x0d\x01\x00\x00\x00\x01\x00", mtime=0),
 ])  # fmt: skip
 def test_read_idx_refuses(damaged):
     array = data.read_idx(SMALL)
