@@ -210,7 +210,8 @@ def draw_curves(tables: Tables, path: Path, runs: Shown) -> None:
     for column, (file, axis, scale) in CURVES.items():
         found = [scale * numbers.curves(tables, name, column, runs.seeds) for name in runs.names]
         ends = [getattr(each.to_numpy(), end)() for each in found for end in ("min", "max")]
-        room = 0.05 * (max(ends) - min(ends))
+        # A single measured epoch has no span.
+        room = 0.05 * (max(ends) - min(ends) or max(ends))
         limits = (min(ends) - room, max(ends) + room)
         for values, name, look in zip(found, runs.names, runs.looks, strict=True):
             suffix = "" if name.startswith("baseline") else "_pretrained"

@@ -151,6 +151,13 @@ def test_both_arms_curves_are_on_one_scale_and_say_what_a_train_loss_has(tmp_pat
     assert "label smoothing" not in axes_of["valid_losses.png"][0, 0].get_title()
 
 
+def test_a_single_measured_epoch_has_room_around_it(tmp_path, axes_of):
+    write_run(tmp_path, scratch(epochs=1), history={1: 0.8})
+    tables = tables_of(tmp_path)
+    plots.draw_curves(tables, tmp_path / "x.png", default_runs(tables, STUDY))
+    assert axes_of["valid_acc.png"][0, 0].get_ylim() == pytest.approx((76, 84))
+
+
 def test_the_lead_is_the_pretrained_less_the_other_at_the_same_epoch(tmp_path, axes_of):
     for seed in range(3):
         write_run(tmp_path, scratch(seed), history={1: 0.5, 2: 0.8})
