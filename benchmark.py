@@ -96,7 +96,7 @@ def measure_time_to_accuracy(args, compute, fresh: Part) -> None:
     plan = [one for one in trainings(args.seed, args.seeds) if one not in done]
     print(f"{len(plan)} trainings; what is measured is kept after each", flush=True)
     for row in race(plan, recipe, dataset, args.data_dir, compute):
-        rows = [*rows, row]
+        rows = [*rows, row | {"commit": fresh.environment.commit}]
         keep(args, time_to_accuracy=structs.replace(fresh, facts=facts, rows=rows))
 
 

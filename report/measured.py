@@ -18,6 +18,7 @@ class Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one command measured: a row a measurement, with what was varied and what came out.
 
     Args:
+        environment: of all rows; those of several commits name theirs in `commit`.
         facts: what all rows share.
     """
 
@@ -25,6 +26,11 @@ class Part(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     environment: Environment
     facts: dict[str, Any] = {}
     rows: list[dict[str, str | bool | int | float | list[float] | None]]
+
+    @property
+    def commits(self) -> list[str]:
+        """Those that the rows were measured at, in the rows' order."""
+        return list(dict.fromkeys(row.get("commit", self.environment.commit) for row in self.rows))
 
 
 class Table(Part, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -89,9 +89,12 @@ def test_the_race_is_cut_and_resumed(written, monkeypatch, fails):
         main(options)
     (row,) = read_measured(written).time_to_accuracy.rows
     assert row["contender"] == plan[0][0]
-    main(options)
+    with monkeypatch.context() as patched:
+        patched.setattr("harness.compute.commit", lambda: "another")
+        main(options)
     measured = read_measured(written)
     rows = measured.time_to_accuracy.rows
+    assert measured.time_to_accuracy.commits == [row["commit"], "another"]
     assert [tuple(row[key] for key in KEYS) for row in rows] == plan
     assert 0 < rows[1]["accuracy"][0] < 1
     assert measured.throughput == before
