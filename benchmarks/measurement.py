@@ -43,6 +43,7 @@ KEYS = ("contender", "seed", "cycle")  # of a training
 CYCLES = (1, 2, 3, 4, 5, 10)
 PART = 0.8  # of an epoch: one pass over so many of the images
 LONGEST = (15,)  # where the rate is constant
+TEN_WITH_MUON = {"learning_rate": 2e-3}  # fewer epochs take more; BENCHMARK.md has the search
 PLAIN = {"shift": 0, "flip": "none", "label_smoothing": 0.0}
 CONSTANT = PLAIN | {"schedule": "constant", "learning_rate": 1e-3}
 AUGMENTED = CONSTANT | {"shift": 2, "flip": "random"}
@@ -189,10 +190,11 @@ def race(
 def recipe_of(name: str, base: ClassifierRecipe, seed: int, cycle: float) -> ClassifierRecipe:
     """What is trained; without mirroring where that does not suit the data set."""
     mirror = {"flip": "none"} if base.flip == "none" else {}
-    epochs = max(1, round(cycle))
+    options, epochs = CONTENDERS[name][1], max(1, round(cycle))
     run = {"seed": seed, "epochs": epochs, "validations": epochs}
     run |= {"label_fraction": cycle} if cycle < 1 else {}
-    return structs.replace(base, **CONTENDERS[name][1] | run | mirror)
+    run |= TEN_WITH_MUON if cycle == 10 and "optimizer" in options else {}
+    return structs.replace(base, **options | run | mirror)
 
 
 def our_epochs(
