@@ -112,7 +112,9 @@ def race_values(part: Part) -> dict[str, object]:
         "aims": aims(curves, found, LAST in goals),
         "first": first,
         "seeds": curves["seed"].nunique(),
-        "cycles": listed(f"{c:g}" for c in curves["cycle"][curves["contender"] == first].unique()),
+        "cycles": listed(
+            f"{c:g}" for c in sorted({*curves["cycle"][curves["contender"] == first]})
+        ),
         "longest": f"{curves['cycle'].max():g}",
         "with_muon": MUON in names,
         "with_part": curves["cycle"].min() < 1,
