@@ -76,7 +76,7 @@ def measure_time_to_accuracy(args, compute, fresh: Part) -> None:
     Raises:
         UserError: those in the file are of another recipe, data set or machine.
     """
-    from benchmarks.measurement import CONTENDERS, GOALS, KEYS, TEN_WITH_MUON, race, trainings
+    from benchmarks.measurement import CONTENDERS, GOALS, KEYS, MUON_RATES, race, trainings
     from data import load_dataset, split
     from harness.rundir import alike
 
@@ -84,7 +84,7 @@ def measure_time_to_accuracy(args, compute, fresh: Part) -> None:
     dataset = load_dataset(recipe.dataset, args.data_dir)
     facts = {"goals": GOALS, "recipe": to_builtins(recipe), "data": dataset.digest}
     facts["contenders"] = {name: options for name, (_, options, _) in CONTENDERS.items()}
-    facts["ten_with_muon"] = TEN_WITH_MUON
+    facts["muon_rates"] = MUON_RATES
     facts["valid_images"] = len(split(dataset, recipe.seed)[1])
     before = (read_measured(args.results_dir) or Measured()).time_to_accuracy
     rows = before.rows if before and not args.overwrite else []

@@ -43,7 +43,8 @@ KEYS = ("contender", "seed", "cycle")  # of a training
 CYCLES = (1, 2, 3, 4, 5, 10)
 PART = 0.8  # of an epoch: one pass over so many of the images
 LONGEST = (15,)  # where the rate is constant
-TEN_WITH_MUON = {"learning_rate": 2e-3}  # fewer epochs take more; BENCHMARK.md has the search
+# Muon's peak learning rate from so many epochs on; BENCHMARK.md has the search.
+MUON_RATES = [[3, 2.8e-3], [10, 2e-3]]
 PLAIN = {"shift": 0, "flip": "none", "label_smoothing": 0.0}
 CONSTANT = PLAIN | {"schedule": "constant", "learning_rate": 1e-3}
 AUGMENTED = CONSTANT | {"shift": 2, "flip": "random"}
@@ -193,7 +194,8 @@ def recipe_of(name: str, base: ClassifierRecipe, seed: int, cycle: float) -> Cla
     options, epochs = CONTENDERS[name][1], max(1, round(cycle))
     run = {"seed": seed, "epochs": epochs, "validations": epochs}
     run |= {"label_fraction": cycle} if cycle < 1 else {}
-    run |= TEN_WITH_MUON if cycle == 10 and "optimizer" in options else {}
+    for least, rate in MUON_RATES if "optimizer" in options else ():
+        run |= {"learning_rate": rate} if cycle >= least else {}
     return structs.replace(base, **options | run | mirror)
 
 
