@@ -113,7 +113,7 @@ def race_values(part: Part) -> dict[str, object]:
         "first": first,
         "seeds": curves["seed"].nunique(),
         "cycles": listed(
-            f"{c:g}" for c in sorted({*curves["cycle"][curves["contender"] == first]})
+            f"{c:g}" for c in np.unique(curves["cycle"][curves["contender"] == first])
         ),
         "longest": f"{curves['cycle'].max():g}",
         "with_muon": MUON in names,
