@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WARM_UP = 0.1  # share of a one-cycle run in which the learning rate rises
-MUON_RATE = 25  # Muon's learning rate, as a multiple of Adam's; ten epochs want half of both
+MUON_RATE = 25  # Muon's learning rate, as a multiple of Adam's; longer runs want less of both
 MUON_MOMENTUM = 0.6
 NEWTON_SCHULZ_STEPS = 3
 
